@@ -119,6 +119,22 @@ pub enum Event {
         /// The size of the file in bytes.
         total: u64,
     },
+    /// A holder of a file that comes from several ones is not asked any more.
+    FileHolderDropped {
+        name: FileName,
+        /// The holder.
+        from: PeerName,
+        fault: HolderFault,
+        /// The number of the piece that it has sent and that is not of this content, from 0.
+        piece: Option<u64>,
+        /// What has happened, and what follows.
+        reason: String,
+    },
+    /// The pieces of a file have come from these holders.
+    FileHolders {
+        name: FileName,
+        holders: Vec<HolderPart>,
+    },
     /// Many files are being received.
     FilesProgress {
         /// How many have arrived, or were here already.
@@ -169,6 +185,27 @@ pub enum OutboxState {
     Relayed,
     /// It is on the server's disk.
     Stored,
+}
+
+/// Why a holder is not asked for pieces any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderFault {
+    /// It has sent something that is not of the content.
+    Lied,
+    /// The others are far faster.
+    Slow,
+    /// It does not answer, does not send it, or its transfers end early.
+    Gone,
+}
+
+/// What a holder has sent of a file that has come from several ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderPart {
+    pub from: PeerName,
+    /// How many bytes of the file.
+    pub bytes: u64,
+    pub route: FileRoute,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,8 +17,8 @@ use wire::transfer::CHUNK_BYTES;
 use wire::{Digest, PeerName};
 
 use super::event::{
-    ConnectionState, ConversationEvent, Event, FileRequestEvent, FileRoute, FilesRequestEvent, MessageEvent,
-    Sealed, SentEvent,
+    ConnectionState, ConversationEvent, Event, FileRequestEvent, FileRoute, FilesRequestEvent, HolderPart,
+    MessageEvent, Sealed, SentEvent,
 };
 use super::records::Direction;
 use crate::terminal;
@@ -191,6 +191,17 @@ impl Renderer {
             Event::FileQueued { name, from, place } => {
                 let (name, place) = (Escaped(name.as_str()), Ordinal(*place));
                 write!(out, "{} {name} is {place} in the queue of {from}", self.mark("waiting", 33))
+            }
+            Event::FileHolderDropped { reason, .. } => {
+                write!(out, "{} {}", self.mark("dropped", 33), Escaped(reason))
+            }
+            Event::FileHolders { holders, .. } => {
+                write!(out, "{}", self.mark("from", 34))?;
+                for (at, HolderPart { from, bytes, route }) in holders.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { ";" };
+                    write!(out, "{comma} {from}, {}, {bytes} bytes", how_moved(*route))?;
+                }
+                Ok(())
             }
             Event::FileSent { to, name, bytes, sha256, route } if trace => {
                 let (name, how) = (Escaped(name.as_str()), how_moved(*route));

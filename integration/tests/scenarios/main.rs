@@ -15,6 +15,7 @@ mod endurance;
 mod files;
 mod floods;
 mod flow;
+mod holders;
 mod hostile_members;
 mod hostile_server;
 mod identity;

@@ -1,6 +1,8 @@
 //! Fetches files from other peers.
 
 pub(super) mod asking;
+mod gather;
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use super::requested::describe_file;
 use crate::peer::command::{Ending, Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
+use gather::{Gather, is_worth_gathering};
 
 /// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
@@ -58,6 +61,8 @@ struct Fetch {
     deadline: Option<Instant>,
     /// The fetch of many files that it is a part of.
     parent: Option<TaskId>,
+    /// Other holders of the file that are here.
+    others: Vec<Hit>,
 }
 
 impl Fetch {
@@ -85,13 +90,15 @@ impl Fetch {
 pub(super) struct Fetches {
     fetches: BTreeMap<TaskId, Fetch>,
     pub(super) many: BTreeMap<TaskId, Many>,
+    gathers: BTreeMap<TaskId, Gather>,
     pub(super) next_request: u64,
 }
 
 impl Fetches {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let many = self.many.values().flat_map(Many::deadlines);
-        self.fetches.values().filter_map(|fetch| fetch.deadline).chain(many)
+        let gathers = self.gathers.values().flat_map(Gather::deadlines);
+        self.fetches.values().filter_map(|fetch| fetch.deadline).chain(many).chain(gathers)
     }
 
     /// The fetch that a transfer belongs to.
@@ -125,8 +132,9 @@ impl Engine {
             return self.start_get_many((client, task), pattern, from, output, existing);
         }
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let (stage, offset, place, parent) = (Stage::Searching, 0, None, None);
-        let fetch = Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent };
+        let (stage, offset, place, parent, others) = (Stage::Searching, 0, None, None, Vec::new());
+        let fetch =
+            Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent, others };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
@@ -144,7 +152,9 @@ impl Engine {
         self.local.next_task += 1;
         let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
         let (stage, place, deadline, parent) = (Stage::Card(hit), None, None, Some(parent));
-        let fetch = Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent };
+        let others = Vec::new();
+        let fetch =
+            Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent, others };
         self.fetches.fetches.insert(task, fetch);
         self.ask_holder(task, Some(route.into()));
     }
@@ -153,6 +163,7 @@ impl Engine {
     /// away meanwhile.
     pub(super) fn resume_fetches(&mut self) {
         self.resume_many();
+        self.resume_gathers();
         for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
             self.search_for(task);
         }
@@ -184,8 +195,9 @@ impl Engine {
             return;
         };
         match choose(fetch, hits, &self.local.name) {
-            Ok(hit) => {
+            Ok((hit, others)) => {
                 self.local.effects.push(Effect::Prepare(task, fetch.download(&hit)));
+                fetch.others = others;
                 // There is no deadline, because comparing with an existing file can take long.
                 fetch.deadline = None;
                 fetch.stage = Stage::Preparing(hit);
@@ -204,9 +216,11 @@ impl Engine {
         match prepared {
             Err(why) => self.fail_fetch(task, why),
             Ok(Prepared::Here(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
-            Ok(Prepared::From(_)) if self.local.link.is_none() => {
+            Ok(Prepared::From(_) | Prepared::Pieces) if self.local.link.is_none() => {
                 self.fail_fetch(task, "the connection to the server broke; try again".into());
             }
+            Ok(Prepared::Pieces) => self.start_gather(task),
+            Ok(Prepared::From(0)) if is_worth_gathering(&hit, &fetch.others) => self.start_gather(task),
             Ok(Prepared::From(offset)) => {
                 fetch.offset = offset;
                 let holder = hit.peer.clone();
@@ -227,11 +241,13 @@ impl Engine {
             self.ask_holder(task, None);
         }
         self.card_for_many(name);
+        self.card_for_gathers(name);
     }
 
     /// Handles a request that the server has refused.
     pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
         let Some(task) = self.fetches.of(transfer) else {
+            self.gather_refused(transfer, refusal);
             return self.many_refused(transfer, refusal);
         };
         // A holder that is away tells the place when it is back.
@@ -247,7 +263,10 @@ impl Engine {
             return;
         };
         let Some(task) = self.fetches.of(answer.transfer) else {
-            return self.answer_for_many(from, &answer);
+            if !self.answer_for_gather(from, &answer) {
+                self.answer_for_many(from, &answer);
+            }
+            return;
         };
         let stage = self.fetches.fetches.get(&task).map(|fetch| &fetch.stage);
         let Some(Stage::Asked(hit, asked) | Stage::Queued(hit, asked)) = stage else {
@@ -313,7 +332,10 @@ impl Engine {
 
     fn moved(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         let Some(task) = self.fetches.of(transfer) else {
-            return self.moved_many(transfer, outcome);
+            if let Some(outcome) = self.moved_gather(transfer, outcome) {
+                self.moved_many(transfer, outcome);
+            }
+            return;
         };
         let fetch = self.fetches.fetches.get(&task);
         let Some(Fetch { client, parent, stage: Stage::Moving(hit, asked), .. }) = fetch else { return };
@@ -361,6 +383,7 @@ impl Engine {
     /// Cancels the fetches of a client.
     pub(super) fn stop_gets(&mut self, client: ClientId) {
         self.stop_many(|_, of| of == client, "cancelled; what has arrived is kept");
+        self.stop_gathers(|_, of| of == client);
         for task in self.fetches.tasks(|fetch| fetch.client == client) {
             let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
             self.fail_fetch(task, format!("{name}: cancelled; what has arrived is kept for the next time"));
@@ -389,6 +412,7 @@ impl Engine {
     /// Fails the fetches that wait for an answer over a lost connection.
     pub(super) fn fail_fetches(&mut self, why: &str) {
         self.many_lost_connection();
+        self.gathers_lost_connection();
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
             self.fail_fetch(task, format!("{why}; try again"));
         }
@@ -415,8 +439,10 @@ impl Engine {
             self.fail_fetch(task, why);
         }
         self.end_late_many();
+        self.end_late_gathers();
         let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
         self.stop_many(|task, _| !tasks.contains(&task), "cancelled");
+        self.stop_gathers(|task, _| !tasks.contains(&task));
         let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
         let gone: Vec<_> = self.fetches.fetches.extract_if(.., is_over).collect();
         for (_, fetch) in gone {
@@ -425,8 +451,8 @@ impl Engine {
     }
 }
 
-/// Chooses the holder to fetch a file from.
-fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Hit, String> {
+/// Chooses the holder to fetch a file from. Returns the others that are here too.
+fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<(Hit, Vec<Hit>), String> {
     let what = fetch.what();
     let mut holders: Vec<Hit> = hits
         .into_iter()
@@ -447,9 +473,10 @@ fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Hit, String> {
         return Err(format!("different files are called {what}: {whose}; say --from NAME or get sha256:HEX"));
     }
     holders.sort_by_key(|hit| (!hit.online, hit.address.is_none()));
-    let best = holders.swap_remove(0);
+    let best = holders.remove(0);
     if best.online {
-        Ok(best)
+        holders.retain(|holder| holder.online && holder.file.bytes == best.file.bytes);
+        Ok((best, holders))
     } else {
         Err(format!("{} has {what} but is not here now; try again when they are", best.peer))
     }

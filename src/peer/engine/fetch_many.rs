@@ -317,6 +317,8 @@ impl Engine {
                 }
                 Ok(Prepared::From(0)) if file.bytes <= SMALL_BYTES_MAX => many.small.push_back(file),
                 Ok(Prepared::From(offset)) => many.large.push_back((file, offset)),
+                // One of many files comes from one holder.
+                Ok(Prepared::Pieces) => many.large.push_back((file, 0)),
                 Err(why) => {
                     many.counts.failed += 1;
                     events.push(Event::error(why));

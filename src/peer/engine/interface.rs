@@ -1,6 +1,7 @@
 //! The inputs and outputs of the engine.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rand::rngs::StdRng;
 use wire::conversation::{ConversationId, MessageId};
 use wire::invitation::Invitation;
 use wire::many::NotSent;
+use wire::pieces::{Link, Piece};
 use wire::protocol::{ErrorCode, Greeting, ServerId, TransferId};
 use wire::share::ListedFile;
 use wire::signal::Route;
@@ -163,7 +165,11 @@ pub enum Input {
     Prepared(TaskId, Result<Prepared, String>),
     /// Answers [`Effect::PrepareMany`], file by file.
     PreparedMany(TaskId, Vec<Result<Prepared, String>>),
-    /// Answers [`Effect::Receive`], [`Effect::Send`] and the same for many files.
+    /// Answers [`Effect::OpenPieces`]: the pieces that are here.
+    PiecesOpened(TaskId, Result<Vec<Piece>, String>),
+    /// Answers [`Effect::FinishPieces`]: the path of the file.
+    PiecesFinished(TaskId, Result<PathBuf, String>),
+    /// Answers [`Effect::Receive`], [`Effect::Send`] and the same for pieces and for many files.
     Transfer(TransferId, TransferOutcome),
     /// Answers [`Effect::MakeKey`]. The pair is on disk.
     KeyMade(Result<Box<EncryptionPair>, String>),
@@ -213,6 +219,16 @@ pub enum TransferOutcome {
     Received(Result<PathBuf, String>),
     /// There is no room for the file.
     DiskFull(String),
+    /// A piece of a file has arrived, right or not.
+    Piece {
+        piece: Piece,
+        /// The link of the next piece, if the transfer is of that one too.
+        next: Option<Link>,
+        /// Whether it was written, and not there already.
+        is_new: bool,
+    },
+    /// All pieces of a transfer have arrived.
+    ReceivedPieces,
     /// Of some of many files, by their numbers in the request: their paths, or why they could not be received.
     ReceivedSome(Vec<(usize, Result<PathBuf, String>)>),
     /// All of many files were reported.
@@ -252,6 +268,15 @@ pub enum Effect {
     /// Check that files can be received, before the requests to their holder.
     PrepareMany(TaskId, Vec<Download>),
     ReceiveMany(Box<ReceiveManyJob>),
+    /// Open what is here of a file that several holders send. Until it is finished or closed, transfers can put pieces into it.
+    OpenPieces(TaskId, Download),
+    ReceivePieces(Box<ReceivePiecesJob>),
+    /// Let these pieces be written again.
+    ReleasePieces(TaskId, Vec<u64>),
+    /// Check that all pieces are there, and give the file its name.
+    FinishPieces(TaskId, Download),
+    /// Keep the pieces for a later transfer.
+    ClosePieces(TaskId),
     SendMany(Box<SendManyJob>),
     /// Cancel the receiving of a file.
     StopReceive(TransferId),
@@ -293,6 +318,8 @@ pub enum Prepared {
     Here(PathBuf),
     /// This many bytes, which an interrupted transfer has left. The next byte is the first to request.
     From(u64),
+    /// Some of its pieces, which an interrupted transfer from several holders has left.
+    Pieces,
 }
 
 pub struct ReceiveJob {
@@ -301,6 +328,17 @@ pub struct ReceiveJob {
     pub download: Download,
     /// The first byte to receive.
     pub offset: u64,
+    /// The holder's address; `None` to receive through the server.
+    pub address: Option<SocketAddr>,
+}
+
+/// Like [`ReceiveJob`], for some pieces of a file.
+pub struct ReceivePiecesJob {
+    /// The task of [`Effect::OpenPieces`].
+    pub task: TaskId,
+    pub key: TransferKey,
+    pub download: Download,
+    pub pieces: Range<u64>,
     /// The holder's address; `None` to receive through the server.
     pub address: Option<SocketAddr>,
 }
@@ -327,6 +365,8 @@ pub struct SendJob {
     pub key: TransferKey,
     /// The file, and the header of the file message.
     pub header: FileHeader,
+    /// If the receiver wants pieces of the file: the end of the last one.
+    pub end: Option<u64>,
     /// The connection to use: [`Route::Direct`] is the one that the receiver has dialled.
     pub route: Route,
 }

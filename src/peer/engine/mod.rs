@@ -53,7 +53,8 @@ use fetch::Fetches;
 use guard::Guard;
 pub use interface::{
     ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, Prepared, ReceiveJob,
-    ReceiveManyJob, Records, SendJob, SendManyJob, Shared, Start, TaskId, TransferOutcome, Unreadable,
+    ReceiveManyJob, ReceivePiecesJob, Records, SendJob, SendManyJob, Shared, Start, TaskId, TransferOutcome,
+    Unreadable,
 };
 use local::Local;
 use overlay::Overlay;
@@ -228,6 +229,8 @@ impl Engine {
             Input::Dialled(transfer) => self.send(transfer),
             Input::Prepared(task, prepared) => self.prepared(task, prepared),
             Input::PreparedMany(task, prepared) => self.prepared_many(task, prepared),
+            Input::PiecesOpened(task, opened) => self.pieces_opened(task, opened),
+            Input::PiecesFinished(task, finished) => self.pieces_finished(task, finished),
             Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome),
             Input::KeyMade(made) => self.key_made(made),
         }

@@ -95,7 +95,7 @@ pub(super) fn describe_file(
     total_bytes: u64,
     salt: TransferSalt,
 ) -> Event {
-    let left = total_bytes.saturating_sub(request.offset);
+    let left = request.wish.end().unwrap_or(total_bytes).saturating_sub(request.offset);
     Event::FileRequest(Box::new(FileRequestEvent {
         with: with.clone(),
         direction,

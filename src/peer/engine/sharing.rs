@@ -2,6 +2,7 @@
 
 use rand::RngExt as _;
 use wire::many::NotSent;
+use wire::pieces;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::share::{ListedFile, PublishedFile};
 use wire::signal::{self, FileAnswer, Reason, Route, Verdict, Withdrawal};
@@ -46,7 +47,17 @@ impl Sharing {
             Ok(FileHeader { name: name.clone(), total_bytes: *bytes, offset, sha256 })
         };
         match request {
-            Requested::File(request) => vec![header(&request.name, request.sha256, request.offset)],
+            Requested::File(request) => {
+                let header = header(&request.name, request.sha256, request.offset);
+                let has_pieces = |header: &FileHeader| {
+                    request.wish.end().is_none() || pieces::requested(request, header.total_bytes).is_some()
+                };
+                vec![
+                    header.and_then(
+                        |header| if has_pieces(&header) { Ok(header) } else { Err(NotSent::Changed) },
+                    ),
+                ]
+            }
             Requested::Files(request) => {
                 request.files.iter().map(|wanted| header(&wanted.name, wanted.sha256, 0)).collect()
             }
@@ -233,12 +244,13 @@ impl Engine {
         let mut files = self.sharing.headers(to, request);
         let effect = match request {
             Requested::Files(_) => Effect::SendMany(Box::new(SendManyJob { key, files, route })),
-            Requested::File(_) => {
+            Requested::File(request) => {
+                let end = request.wish.end();
                 let Some(Ok(header)) = files.pop() else {
                     self.sharing.slots.free(transfer);
                     return;
                 };
-                Effect::Send(Box::new(SendJob { key, header, route }))
+                Effect::Send(Box::new(SendJob { key, header, end, route }))
             }
         };
         self.local.effects.push(effect);
@@ -249,6 +261,8 @@ impl Engine {
         let Some(Offer { to, request, .. }) = self.sharing.slots.free(transfer) else { return };
         let bytes = match sent {
             Ok(bytes) => bytes,
+            // The receiver has got these pieces from somebody else, or gets them again.
+            Err(_) if matches!(&request, Requested::File(request) if request.wish.end().is_some()) => return,
             Err(error) => {
                 let what = request.what();
                 let error = Event::error(format!("{what} could not be sent to {to}: {error}"));

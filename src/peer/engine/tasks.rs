@@ -61,6 +61,8 @@ impl Task {
                 | Event::FilesProgress { .. }
                 | Event::FileQueued { .. }
                 | Event::FileSent { .. }
+                | Event::FileHolderDropped { .. }
+                | Event::FileHolders { .. }
                 | Event::FileProgress { .. }
                 | Event::FileDone { .. },
             ) => false,

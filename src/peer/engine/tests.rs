@@ -30,6 +30,7 @@ use crate::peer::records::{
 };
 
 mod cards;
+mod holders;
 mod late_mail;
 mod many;
 mod publishing;

@@ -3,7 +3,7 @@ use std::time::Instant;
 use wire::FileName;
 
 use super::*;
-use crate::peer::event::Answer;
+use crate::peer::event::{Answer, HolderFault};
 
 #[test]
 fn a_line_of_chat_has_the_time_and_a_late_one_also_when_it_was_written() {
@@ -50,6 +50,28 @@ fn the_place_in_a_queue_is_an_ordinal_number() {
         let shown = Renderer::new(Style::Quiet).text(&Event::FileQueued { name, from, place });
         assert_eq!(shown, Some(format!("waiting a.txt is {text} in the queue of B")));
     }
+}
+
+#[test]
+fn the_holders_of_a_file_are_shown_and_why_one_was_dropped() {
+    let (name, ben): (FileName, PeerName) =
+        ("a.txt".parse().expect("a good name"), "ben".parse().expect("a good name"));
+    let reason = "ben lies \u{1b}[31m".to_owned();
+    let dropped = Event::FileHolderDropped {
+        name: name.clone(),
+        from: ben.clone(),
+        fault: HolderFault::Lied,
+        piece: Some(3),
+        reason,
+    };
+    let part = |from: &str, route| HolderPart { from: from.parse().expect("a good name"), bytes: 7, route };
+    let holders = vec![part("ann", FileRoute::Direct), part("cleo", FileRoute::Server)];
+    let mut renderer = Renderer::new(Style::Quiet);
+    let shown = renderer.text(&dropped).expect("it is shown");
+    assert!(shown.starts_with("dropped ben lies ") && !shown.contains('\u{1b}'), "{shown}");
+    let shown = renderer.text(&Event::FileHolders { name, holders });
+    let through = "through the server";
+    assert_eq!(shown, Some(format!("from ann, directly, 7 bytes; cleo, {through}, 7 bytes")));
 }
 
 #[test]

@@ -15,10 +15,13 @@ use wire::signal::Route;
 use super::shell::Shell;
 use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
-use crate::peer::engine::{Input, ReceiveJob, ReceiveManyJob, SendJob, SendManyJob, Shared, TransferOutcome};
+use crate::peer::engine::{
+    Download, Input, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob, Shared, TaskId,
+    TransferOutcome,
+};
 use crate::peer::home::Home;
 use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
-use crate::peer::transfer::{Listener, Membership, RateLimit};
+use crate::peer::transfer::{Listener, Membership, PieceStore, RateLimit};
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -40,6 +43,8 @@ pub(super) struct Files {
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
+    /// The files that come from several holders. Each is empty until it is open.
+    stores: HashMap<TaskId, Arc<OnceLock<PieceStore>>>,
     up_limit: Option<Arc<RateLimit>>,
     down_limit: Option<Arc<RateLimit>>,
 }
@@ -270,6 +275,61 @@ impl Shell {
         });
     }
 
+    pub(super) fn open_pieces(&mut self, task: TaskId, download: Download) {
+        let store = Arc::<OnceLock<PieceStore>>::default();
+        self.files.stores.insert(task, Arc::clone(&store));
+        let home = Arc::clone(&self.home);
+        let opened = move |opened| Message::input(Input::PiecesOpened(task, opened));
+        self.spawn(
+            move |_| {
+                opened(jobs::open_pieces(&home, &download).map(|(open, here)| {
+                    // It is opened once.
+                    let _ = store.set(open);
+                    here
+                }))
+            },
+            move |e| opened(Err(e)),
+        );
+    }
+
+    pub(super) fn receive_pieces(&mut self, job: Box<ReceivePiecesJob>) {
+        let limit = self.files.down_limit.clone();
+        let store = self.files.stores.get(&job.task).cloned();
+        self.spawn_receiving(job.key.transfer, move |_, server, stop, tell| {
+            let Some(store) = store.as_ref().and_then(|store| store.get()) else {
+                return TransferOutcome::Received(Err("the fetch has ended".into()));
+            };
+            jobs::receive_pieces(server, &job, stop, store, limit.as_deref(), tell)
+        });
+    }
+
+    pub(super) fn release_pieces(&mut self, task: TaskId, pieces: &[u64]) {
+        if let Some(store) = self.files.stores.get(&task).and_then(|store| store.get()) {
+            store.release(pieces);
+        }
+    }
+
+    pub(super) fn finish_pieces(&mut self, task: TaskId, download: Download) {
+        let store = self.files.stores.remove(&task);
+        let home = Arc::clone(&self.home);
+        let finished = move |finished| Message::input(Input::PiecesFinished(task, finished));
+        self.spawn(
+            move |_| {
+                let store = store.as_ref().and_then(|store| store.get());
+                let gone = || "the fetch has ended".to_owned();
+                finished(
+                    store.ok_or_else(gone).and_then(|store| jobs::finish_pieces(&home, &download, store)),
+                )
+            },
+            move |e| finished(Err(e)),
+        );
+    }
+
+    /// Keeps the pieces for a later transfer, when the last thread that uses them has ended.
+    pub(super) fn close_pieces(&mut self, task: TaskId) {
+        self.files.stores.remove(&task);
+    }
+
     /// Receives in a thread of its own. The transfer can be stopped from now on.
     fn spawn_receiving(
         &mut self,
@@ -313,7 +373,13 @@ impl Shell {
     }
 
     pub(super) fn transfer_reported(&mut self, transfer: TransferId, outcome: &TransferOutcome) {
-        if !matches!(outcome, TransferOutcome::Progress { .. } | TransferOutcome::ReceivedSome(_)) {
+        let goes_on = matches!(
+            outcome,
+            TransferOutcome::Progress { .. }
+                | TransferOutcome::ReceivedSome(_)
+                | TransferOutcome::Piece { .. }
+        );
+        if !goes_on {
             self.files.receiving.remove(&transfer);
         }
     }

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::many::{Entry, NotSent};
+use wire::pieces::{self, PIECE_BYTES, Piece};
 use wire::protocol::{Side, TransferId};
 use wire::transfer::FileHeader;
 
 use super::files::{Read, ReadShare, Stop};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{
-    Download, Prepared, ReceiveJob, ReceiveManyJob, SendJob, SendManyJob, TransferOutcome,
+    Download, Prepared, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob, TransferOutcome,
 };
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
 use crate::peer::transfer::{
-    self, Destination, Expected, ExpectedFile, Membership, RateLimit, Reports, TransferError,
+    self, Arrived, Destination, Expected, ExpectedFile, Membership, PieceStore, RateLimit, Reports, Run,
+    TransferError,
 };
 use crate::stream::Stream;
 
@@ -90,6 +92,9 @@ fn prepare_in(
 ) -> Result<Prepared, String> {
     let checked = destination.and_then(|to| {
         let here = to.check(download.bytes, &download.sha256)?;
+        if here.is_none() && to.has_pieces(&download.sha256) {
+            return Ok(Prepared::Pieces);
+        }
         // More bytes than the file has would be those of a damaged record.
         let kept = Some(to.kept(&download.sha256)).filter(|kept| *kept <= download.bytes);
         Ok(here.map_or(Prepared::From(kept.unwrap_or(0)), |received| Prepared::Here(received.path)))
@@ -163,6 +168,56 @@ pub(super) fn receive(
     }
 }
 
+/// Opens what is here of a file that comes from several holders.
+pub(super) fn open_pieces(home: &Home, download: &Download) -> Result<(PieceStore, Vec<Piece>), String> {
+    let opened =
+        destination(home, download).and_then(|to| PieceStore::open(&to, download.bytes, &download.sha256));
+    opened.map_err(|e| e.to_string())
+}
+
+/// Gives a file that has come from several holders its name.
+pub(super) fn finish_pieces(home: &Home, download: &Download, store: &PieceStore) -> Result<PathBuf, String> {
+    let finished = destination(home, download).and_then(|to| store.finish(&to));
+    finished.map(|received| received.path).map_err(|e| e.to_string())
+}
+
+/// Receives pieces of a file. `report` is called for each.
+pub(super) fn receive_pieces(
+    server: &Membership,
+    job: &ReceivePiecesJob,
+    stop: &Stop,
+    store: &PieceStore,
+    limit: Option<&RateLimit>,
+    report: &mut dyn FnMut(TransferOutcome),
+) -> TransferOutcome {
+    let ReceivePiecesJob { key, download, pieces, address, .. } = job;
+    let stream = match dial(server, *address, &key.transfer, stop) {
+        Ok(stream) => stream,
+        Err(outcome) => return outcome,
+    };
+    let expected = Expected {
+        key: key.clone(),
+        name: download.name.clone(),
+        bytes: download.bytes,
+        sha256: download.sha256,
+        offset: pieces.start * PIECE_BYTES,
+    };
+    let mut has_begun = false;
+    let received = transfer::receive_run(stream, &expected, pieces.clone(), store, limit, &mut |arrived| {
+        has_begun = true;
+        let Arrived { piece, next, is_new } = arrived;
+        report(TransferOutcome::Piece { piece, next, is_new });
+        !stop.is_set()
+    });
+    match received {
+        Ok(()) => TransferOutcome::ReceivedPieces,
+        // Nothing has arrived over the connection, so the other route may still work.
+        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
+        Err(e) if e.is_disk_full() => TransferOutcome::DiskFull(format!("the disk is full: {e}")),
+        Err(e) => TransferOutcome::Received(Err(e.to_string())),
+    }
+}
+
 /// Sends a file over the connection that its receiver has dialled, or through the server.
 pub(super) fn send(
     home: &Home,
@@ -172,15 +227,26 @@ pub(super) fn send(
     stream: Option<TcpStream>,
     limit: Option<&RateLimit>,
 ) -> TransferOutcome {
-    let file = match share::open_shared(home, file) {
-        Ok(file) => file,
+    let shared = match share::open_shared(home, file) {
+        Ok(shared) => shared,
         Err(e) => return TransferOutcome::Outdated(e.to_string()),
+    };
+    let run = match job.end {
+        None => None,
+        Some(end) => {
+            let wanted = job.header.offset / PIECE_BYTES..pieces::count(end);
+            let Some(links) = file.links(&wanted) else {
+                return TransferOutcome::Outdated("it has no such pieces any more".into());
+            };
+            Some(Run { links, end })
+        }
     };
     let stream = match stream {
         Some(stream) => Ok(stream.into()),
         None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
     };
-    let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key, limit));
+    let sent = stream
+        .and_then(|stream| transfer::send_file(stream, shared, &job.header, run.as_ref(), &job.key, limit));
     TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
 }
 

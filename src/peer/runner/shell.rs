@@ -359,6 +359,11 @@ impl Shell {
             }
             Effect::ReceiveMany(job) => self.receive_many(job),
             Effect::SendMany(job) => self.send_many(job),
+            Effect::OpenPieces(task, download) => self.open_pieces(task, download),
+            Effect::ReceivePieces(job) => self.receive_pieces(job),
+            Effect::ReleasePieces(task, pieces) => self.release_pieces(task, &pieces),
+            Effect::FinishPieces(task, download) => self.finish_pieces(task, download),
+            Effect::ClosePieces(task) => self.close_pieces(task),
             Effect::Receive(job) => self.receive(job),
             Effect::StopReceive(transfer) => self.stop_receive(transfer),
             Effect::Send(job) => self.send(job),

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
 use wire::escape::Escaped;
 use wire::file_name::BadFileName;
 use wire::keyword::{self, BadKeyword, KEYWORD_TEXT_BYTES_MAX, Keyword, Parsed, Problem};
+use wire::pieces::{Link, Linker, Links};
 use wire::share::{ListedFile, PublishedFile};
 use wire::{Audience, Digest, FileName};
 
@@ -115,6 +117,16 @@ pub struct SharedFile {
     terms: Terms,
     /// Its metadata when it was read.
     pub stamp: Stamp,
+    /// The links at its pieces, if it has several.
+    links: Arc<[Link]>,
+}
+
+/// What was read of a file.
+#[derive(Debug, Clone)]
+struct Content {
+    stamp: Stamp,
+    sha256: Digest,
+    links: Arc<[Link]>,
 }
 
 /// How entries of `keyword.txt` share a file.
@@ -128,8 +140,14 @@ struct Terms {
 }
 
 impl SharedFile {
-    fn new(name: FileName, terms: Terms, (stamp, sha256): (Stamp, Digest)) -> Self {
-        Self { name, bytes: stamp.bytes, sha256, terms, stamp }
+    fn new(name: FileName, terms: Terms, Content { stamp, sha256, links }: Content) -> Self {
+        Self { name, bytes: stamp.bytes, sha256, terms, stamp, links }
+    }
+
+    /// The links at these of its pieces; `None` if it does not have them.
+    pub fn links(&self, pieces: &Range<u64>) -> Option<Links> {
+        let at = |piece| usize::try_from(piece).ok();
+        Some(Links(self.links.get(at(pieces.start)?..at(pieces.end)?)?.to_vec()))
     }
 
     fn is_published_like(&self, other: &Self) -> bool {
@@ -329,25 +347,25 @@ fn read_file(
     name: &FileName,
     now: SystemTime,
     progress: &mut Progress<'_>,
-) -> io::Result<(Stamp, Digest)> {
+) -> io::Result<Content> {
     let file = home.folder().open_shared(name)?;
     let stamp = Stamp::of(&file.metadata()?);
-    let sha256 = match digests.get(name, &stamp) {
-        Some(known) => known,
+    match digests.get(name, &stamp) {
+        Some(known) => Ok(known),
         None => {
-            let sha256 = digest_of_all(&file, &mut |done| progress(name, done, stamp.bytes))?;
+            let (sha256, links) = digest_of_all(&file, &mut |done| progress(name, done, stamp.bytes))?;
             if Stamp::of(&file.metadata()?) != stamp {
                 return Err(io::Error::other(
                     "it was changed while it was read; share it when it is at rest",
                 ));
             }
+            let content = Content { stamp, sha256, links: links.into() };
             if stamp.was_at_rest(now) {
-                digests.put(name.clone(), stamp, sha256);
+                digests.put(name.clone(), content.clone());
             }
-            sha256
+            Ok(content)
         }
-    };
-    Ok((stamp, sha256))
+    }
 }
 
 /// Opens a shared file for sending, if it has not changed since it was published.
@@ -370,19 +388,19 @@ pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError>
 
 /// The digest of a file from its current position to its end.
 pub(crate) fn digest_of(file: &File) -> io::Result<Digest> {
-    digest_of_all(file, &mut |_| {})
+    digest_of_all(file, &mut |_| {}).map(|(digest, _)| digest)
 }
 
-/// Like [`digest_of`]. Calls `progress` with the number of bytes that were read so far.
-fn digest_of_all(mut file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
-    let mut hash = Sha256::new();
+/// Like [`digest_of`], with the links at its pieces. Calls `progress` with the number of bytes that were read so far.
+fn digest_of_all(mut file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<(Digest, Vec<Link>)> {
+    let mut linker = Linker::new();
     let mut done = 0;
     let mut buffer = vec![0; 128 << 10];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Digest(hash.finalize().into())),
+            Ok(0) => return Ok(linker.finish()),
             Ok(bytes) => {
-                hash.update(&buffer[..bytes]);
+                linker.update(&buffer[..bytes]);
                 done += bytes as u64;
                 progress(done);
             }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wire::{Digest, FileName};
 
-use super::{TransferError, part};
+use super::{TransferError, part, pieces};
 use crate::peer::command::Existing;
 use crate::peer::folder::{FileError, Folder};
 use crate::peer::home::Home;
@@ -105,6 +105,11 @@ impl Destination {
     /// them.
     pub fn kept(&self, sha256: &Digest) -> u64 {
         self.open().ok().flatten().map_or(0, |folder| part::kept(&folder, sha256))
+    }
+
+    /// Whether an interrupted transfer has left pieces of this content here.
+    pub fn has_pieces(&self, sha256: &Digest) -> bool {
+        self.open().ok().flatten().is_some_and(|folder| pieces::has_pieces(&folder, sha256))
     }
 
     pub(super) fn check_in(

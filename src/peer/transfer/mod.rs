@@ -20,6 +20,7 @@ mod dial;
 mod listener;
 mod many;
 mod part;
+mod pieces;
 mod rate;
 mod receive;
 mod send;
@@ -28,9 +29,10 @@ pub use destination::{Destination, Received};
 pub use dial::{Membership, dial_direct, dial_server};
 pub use listener::{Listener, ListenerEvent};
 pub use many::{ExpectedFile, Reports, receive_many, send_many};
+pub use pieces::PieceStore;
 pub use rate::{RATE_MIN, RateLimit};
-pub use receive::{Expected, receive_file};
-pub use send::send_file;
+pub use receive::{Arrived, Expected, receive_file, receive_run};
+pub use send::{Run, send_file};
 
 /// The idle timeout: how long either end waits for the other to send or receive a byte.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +60,9 @@ pub enum TransferError {
     /// The content that arrived has another digest than the published one.
     #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing is kept of it")]
     WrongDigest { expected: Digest, got: Digest },
+    /// Pieces of the file are missing, or do not fit each other.
+    #[error("the pieces that are here are not the whole file; try again")]
+    Incomplete,
     #[error("the file changed while it was sent")]
     FileChanged,
     #[error("{}", why_not_sent(*.0))]

@@ -4,6 +4,8 @@
 //! `.switchboard-SHA256.part` has the content, and `.switchboard-SHA256.state` the number of bytes that are on disk and the
 //! state of their SHA-256. So a later transfer of the same content neither fetches nor hashes these bytes again. What the
 //! part has beyond them is discarded.
+//!
+//! A file that comes from several holders has `.switchboard-SHA256.pieces` instead of the state, see [`super::pieces`].
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,17 +27,19 @@ use crate::peer::folder::{Folder, read_whole};
 pub(super) const RECEIVED_MODE: u32 = 0o666;
 pub(super) const PREFIX: &str = ".switchboard-";
 pub(super) const PART: &str = ".part";
-const STATE: &str = ".state";
+pub(super) const STATE: &str = ".state";
+/// The record of the pieces that are in the part.
+pub(super) const PIECES: &str = ".pieces";
 /// Bytes are recorded as received when there are this many of them, or after [`RECORD_AFTER`]. A crash costs at most these. Each
 /// record waits for the disk.
-const RECORD_BYTES: u64 = 64 << 20;
-const RECORD_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RECORD_BYTES: u64 = 64 << 20;
+pub(super) const RECORD_AFTER: Duration = Duration::from_secs(1);
 /// A part that nobody has continued for this long is removed when another file is received beside it.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A file can be replaced between its opening and its locking; then it is opened again, at most this many times.
 const ATTEMPTS_MAX: usize = 3;
 
-fn name(sha256: &Digest, suffix: &str) -> OsString {
+pub(super) fn name(sha256: &Digest, suffix: &str) -> OsString {
     format!("{PREFIX}{sha256}{suffix}").into()
 }
 
@@ -87,6 +91,7 @@ impl<'a> Part<'a> {
             _ => return Err(busy()),
         };
         file.set_len(from)?;
+        folder.remove(name(sha256, PIECES))?;
         file.seek(SeekFrom::Start(from))?;
         let state = folder.open_or_create(name(sha256, STATE))?;
         let recorded = (from, Instant::now());
@@ -135,35 +140,17 @@ impl<'a> Part<'a> {
 
     fn remove(&mut self) {
         self.is_over = true;
-        for suffix in [PART, STATE] {
-            // What stays is overwritten by the next transfer of this content, or removed later.
-            let _ = self.folder.remove(name(&self.sha256, suffix));
-        }
+        remove(self.folder, &self.sha256);
     }
 
     /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
     /// replaced.
     pub(super) fn finish(mut self, destination: &Destination) -> io::Result<OsString> {
         self.file.sync_all()?;
-        let part = name(&self.sha256, PART);
-        let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
-        for name in destination.names() {
-            let named = match destination.existing {
-                Existing::Overwrite => self.folder.rename(&part, &name),
-                Existing::Refuse | Existing::KeepBoth => self.folder.rename_new(&part, &name),
-            };
-            match named {
-                Ok(()) => {
-                    self.remove();
-                    return self.folder.sync().map(|()| name);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
-                Err(error) => return Err(error),
-            }
-        }
-        // Its content exists under the name, or the user decides about that first; then it is fetched again.
-        self.remove();
-        Err(taken)
+        let named = give_name(self.folder, &self.sha256, destination);
+        self.is_over =
+            named.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::AlreadyExists, |_| true);
+        named
     }
 }
 
@@ -180,8 +167,41 @@ impl Drop for Part<'_> {
     }
 }
 
+/// Removes a part with all that has arrived.
+pub(super) fn remove(folder: &Folder, sha256: &Digest) {
+    for suffix in [PART, STATE, PIECES] {
+        // What stays is overwritten by the next transfer of this content, or removed later.
+        let _ = folder.remove(name(sha256, suffix));
+    }
+}
+
+/// Gives a part that is complete and on the disk its final name, durably, and returns that. Fails with `AlreadyExists` when the
+/// name exists and must not be replaced; then the part is removed.
+pub(super) fn give_name(folder: &Folder, sha256: &Digest, destination: &Destination) -> io::Result<OsString> {
+    let part = name(sha256, PART);
+    let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+    for name in destination.names() {
+        let named = match destination.existing {
+            Existing::Overwrite => folder.rename(&part, &name),
+            Existing::Refuse | Existing::KeepBoth => folder.rename_new(&part, &name),
+        };
+        match named {
+            Ok(()) => {
+                remove(folder, sha256);
+                return folder.sync().map(|()| name);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
+            // What has arrived is kept.
+            Err(error) => return Err(error),
+        }
+    }
+    // Its content exists under the name, or the user decides about that first; then it is fetched again.
+    remove(folder, sha256);
+    Err(taken)
+}
+
 /// Opens the part, or creates it, and locks it for this transfer.
-fn lock(folder: &Folder, sha256: &Digest) -> io::Result<File> {
+pub(super) fn lock(folder: &Folder, sha256: &Digest) -> io::Result<File> {
     let name = name(sha256, PART);
     for _ in 0..ATTEMPTS_MAX {
         let file = match folder.create_new(&name, RECEIVED_MODE) {
@@ -205,7 +225,7 @@ fn busy() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "another transfer receives the same file; wait for it")
 }
 
-fn remove_forgotten(folder: &Folder) -> io::Result<()> {
+pub(super) fn remove_forgotten(folder: &Folder) -> io::Result<()> {
     for name in folder.names()? {
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(PART)) else { continue };
         if !stem.starts_with(PREFIX) {
@@ -215,8 +235,9 @@ fn remove_forgotten(folder: &Folder) -> io::Result<()> {
         let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
         let is_held = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
         if age >= FORGOTTEN_AFTER && !is_held() {
-            folder.remove(format!("{stem}{STATE}"))?;
-            folder.remove(&name)?;
+            for suffix in [STATE, PIECES, PART] {
+                folder.remove(format!("{stem}{suffix}"))?;
+            }
         }
     }
     Ok(())

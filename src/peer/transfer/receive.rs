@@ -8,8 +8,13 @@ use wire::frame::LENGTH_BYTES;
 use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, TransferKey, next_chunk};
 use wire::{Digest, FileName};
 
+mod run;
+
+pub use run::{Arrived, receive_run};
+
 use super::part::Part;
-use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
+use super::rate::Paced;
+use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, RateLimit, Received, TransferError};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
@@ -76,7 +81,7 @@ pub fn receive_file(
 
 /// Receives and writes all chunks.
 fn take_content(
-    incoming: &mut Incoming,
+    incoming: &mut Incoming<'_>,
     part: &mut Part<'_>,
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
@@ -109,17 +114,20 @@ fn take_content(
 }
 
 /// The connection with the file message.
-struct Incoming {
+struct Incoming<'l> {
     stream: Stream,
+    /// Counts what is read.
+    limit: Option<&'l RateLimit>,
     opener: FileOpener,
     total: u64,
     left: u64,
 }
 
-impl Incoming {
+impl Incoming<'_> {
     fn new(stream: Stream, expected: &Expected) -> Self {
         Self {
             stream,
+            limit: None,
             opener: FileOpener::new(&expected.key),
             total: expected.bytes,
             left: expected.bytes - expected.offset,
@@ -183,7 +191,7 @@ impl Incoming {
 
     fn read_exact_into(&self, buffer: &mut [u8]) -> Result<(), TransferError> {
         let missing = self.left;
-        (&self.stream).read_exact(buffer).map_err(|error| match error.kind() {
+        Paced::new(&self.stream, self.limit).read_exact(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },
             _ => TransferError::connection(error),
         })

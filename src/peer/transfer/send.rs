@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::frame::LENGTH_BYTES;
+use wire::pieces::{Links, seal_links};
 use wire::transfer::{FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::rate::Paced;
@@ -12,8 +13,16 @@ use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
-/// Sends a file from `header.offset` on. Returns how many of its bytes were sent; only the receiver knows whether they
-/// arrived.
+/// The pieces of a file to send, from the offset in the header on.
+pub struct Run {
+    /// Those at the start of each.
+    pub links: Links,
+    /// Where the last one ends.
+    pub end: u64,
+}
+
+/// Sends a file from `header.offset` on, or only a run of its pieces. Returns how many of its bytes were sent; only the receiver
+/// knows whether they arrived.
 ///
 /// A second thread reads and seals the next chunks while this one writes to the connection, not faster than `limit`.
 ///
@@ -24,16 +33,21 @@ pub fn send_file(
     stream: impl Into<Stream>,
     mut file: File,
     header: &FileHeader,
+    run: Option<&Run>,
     key: &TransferKey,
     limit: Option<&RateLimit>,
 ) -> Result<u64, TransferError> {
-    let bytes = header.total_bytes.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
+    let end = run.map_or(header.total_bytes, |run| run.end);
+    let bytes = end.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
     let read_error = FileError::of("read the file that is shared", header.name.as_str());
     file.seek(SeekFrom::Start(header.offset)).map_err(read_error)?;
     let stream = stream.into();
     stream.socket().set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut sealer = FileSealer::new(key);
-    let head = sealer.header(header);
+    let mut head = sealer.header(header);
+    if let Some(run) = run {
+        head.extend(seal_links(&mut sealer, &run.links));
+    }
     Paced::new(&stream, limit).write_all(&head).map_err(TransferError::connection)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);
     let (used, free) = bounded(CHUNKS_UNDERWAY);

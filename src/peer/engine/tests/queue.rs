@@ -9,8 +9,8 @@ use crate::peer::command::Existing;
 use crate::peer::engine::{Prepared, Shared, TransferOutcome};
 
 /// A and B, which have a conversation in each direction. A is the engine.
-struct Talk {
-    bench: Bench,
+pub(super) struct Talk {
+    pub(super) bench: Bench,
     /// From B to A.
     there: Outgoing,
     /// From A to B, once its opening has been sent.
@@ -27,7 +27,7 @@ fn request(transfer: u8, wish: Wish) -> FileRequest {
 }
 
 impl Talk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let limits = Limits { upload_slots: 1, ..Limits::default() };
         let mut bench = Bench::with_limits(limits);
         let card = card_of_b(START, START);
@@ -41,13 +41,13 @@ impl Talk {
     }
 
     /// Passes a signal of B to A.
-    fn says(&mut self, kind: Kind, number: u64, content: &[u8]) {
+    pub(super) fn says(&mut self, kind: Kind, number: u64, content: &[u8]) {
         let sealed = self.there.seal_signal(kind, number, content);
         self.bench.hear_envelope(kind, number, &sealed);
     }
 
     /// B requests the file. Returns what A answers.
-    fn requests(&mut self, transfer: u8, wish: Wish) -> Vec<(u8, Verdict)> {
+    pub(super) fn requests(&mut self, transfer: u8, wish: Wish) -> Vec<(u8, Verdict)> {
         self.says(Kind::Request, transfer.into(), &signal::encode(&request(transfer, wish)));
         self.answers()
     }
@@ -63,7 +63,7 @@ impl Talk {
     }
 
     /// The content of the signals of one kind that A has sent. Forgets these.
-    fn heard(&mut self, wanted: Kind) -> Vec<Vec<u8>> {
+    pub(super) fn heard(&mut self, wanted: Kind) -> Vec<Vec<u8>> {
         let mut heard = Vec::new();
         for message in self.bench.sent.drain(..) {
             let ToServer::Envelope(Envelope { kind, number, sealed, .. }) = message else { continue };
@@ -82,7 +82,7 @@ impl Talk {
     }
 
     /// The answers of A, each with its transfer.
-    fn answers(&mut self) -> Vec<(u8, Verdict)> {
+    pub(super) fn answers(&mut self) -> Vec<(u8, Verdict)> {
         let heard = self.heard(Kind::Answer);
         let answers =
             heard.iter().map(|content| signal::decode::<FileAnswer>(content).expect("it is an answer"));
@@ -120,13 +120,13 @@ impl Talk {
     }
 
     /// B answers the request of a transfer.
-    fn answer(&mut self, to: &FileRequest, verdict: Verdict) {
+    pub(super) fn answer(&mut self, to: &FileRequest, verdict: Verdict) {
         let answer = FileAnswer { transfer: to.transfer, verdict };
         self.says(Kind::Answer, 0, &signal::encode(&answer));
     }
 
     /// The places that A's user was told, and the errors.
-    fn shown(&mut self) -> (Vec<u32>, Vec<String>) {
+    pub(super) fn shown(&mut self) -> (Vec<u32>, Vec<String>) {
         let (mut places, mut errors) = (Vec::new(), Vec::new());
         for event in self.bench.events.drain(..) {
             match event {

@@ -132,7 +132,7 @@ fn all_transfers_in_one_direction_share_their_limit() {
     };
     let moved: u64 = thread::scope(|scope| {
         scope.spawn(|| send_many(to_many, many.into_iter(), &key(), Some(&limit)));
-        scope.spawn(|| send_file(to_one, one_file, &header("one", &one), &key(), Some(&limit)));
+        scope.spawn(|| send_file(to_one, one_file, &header("one", &one), None, &key(), Some(&limit)));
         let readers = [from_many, from_one].map(|from| scope.spawn(move || read_all(from)));
         readers.map(|reader| reader.join().expect("it does not panic").expect("all of it comes")).iter().sum()
     });

@@ -6,6 +6,7 @@ use wire::protocol::TransferId;
 mod connecting;
 mod many;
 mod moving;
+mod pieces;
 mod resuming;
 
 const TRANSFER: TransferId = [7; 16];

@@ -42,7 +42,7 @@ pub(super) fn pair() -> (TcpStream, TcpStream) {
     (dialled, accepted)
 }
 
-fn file_with(content: &[u8]) -> File {
+pub(super) fn file_with(content: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(content).expect("it can be written");
     file
@@ -109,7 +109,7 @@ fn a_file_of_any_length_arrives_whole() {
         let content = content(length);
         let (near, far) = pair();
         let (head, file) = (header(&content), file_with(&content));
-        let sender = thread::spawn(move || send_file(near, file, &head, &key(), None));
+        let sender = thread::spawn(move || send_file(near, file, &head, None, &key(), None));
         let mut steps = Vec::new();
         let mut progress = |done, total| {
             steps.push((done, total));
@@ -317,7 +317,7 @@ fn a_receiver_that_vanishes_ends_the_sending() {
     let content = content(64 * CHUNK_BYTES);
     let (near, mut far) = pair();
     let (head, file) = (header(&content), file_with(&content));
-    let sender = thread::spawn(move || send_file(near, file, &head, &key(), None));
+    let sender = thread::spawn(move || send_file(near, file, &head, None, &key(), None));
     far.read_exact(&mut [0; 100]).expect("it starts");
     drop(far);
     let sent = sender.join().expect("the sender does not panic");
@@ -332,7 +332,7 @@ fn a_file_that_has_become_shorter_is_noticed_while_it_is_sent() {
         let (head, file) = (header(&content), file_with(&content));
         file.set_len(left as u64).expect("it is ours");
         let drain = thread::spawn(move || std::io::copy(&mut far, &mut std::io::sink()));
-        let sent = send_file(near, file, &head, &key(), None);
+        let sent = send_file(near, file, &head, None, &key(), None);
         assert!(matches!(sent, Err(TransferError::FileChanged)), "{left}: {sent:?}");
         drain.join().expect("it does not panic").expect("it reads to the end");
     }
@@ -351,7 +351,7 @@ fn sending_starts_where_the_header_says() {
         let mut all = Vec::new();
         far.read_to_end(&mut all).map(|_| all)
     });
-    let sent = send_file(near, file, &head, &key(), None);
+    let sent = send_file(near, file, &head, None, &key(), None);
     assert_eq!(sent.ok(), Some(CHUNK_BYTES as u64 + 10));
     let all = reader.join().expect("it does not panic").expect("it reads");
     assert_eq!(all.len(), expected_bytes);
@@ -360,7 +360,7 @@ fn sending_starts_where_the_header_says() {
     assert_eq!(all[..first.len()], first);
     head.offset = head.total_bytes + 1;
     let (near, _far) = pair();
-    let sent = send_file(near, file_with(&content), &head, &key(), None);
+    let sent = send_file(near, file_with(&content), &head, None, &key(), None);
     assert!(matches!(sent, Err(TransferError::FileChanged)), "{sent:?}");
 }
 
