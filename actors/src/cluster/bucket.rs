@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
+use async_nats::jetstream::stream::{self, DiscardPolicy};
 use async_nats::{Client, jetstream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -22,7 +23,7 @@ use wire::{PeerName, frame};
 
 use super::interface::{Here, Input, ShareInput};
 use super::packet::{name_in, token};
-use super::stream::{self, MailConfig, MailStream};
+use super::stream::{MailConfig, MailStream, open as open_mail};
 use crate::commands::admission::{Edit, ListChange};
 use crate::runtime::Reply;
 
@@ -238,17 +239,26 @@ async fn edit_member(bucket: &Store, Edit { id, over, entry }: &Edit) -> Result<
     timeout(OPERATION_TIMEOUT, write).await.map_err(|_| ())?
 }
 
-/// Opens the bucket, or makes it.
+/// Opens the bucket, or makes it. It is made as the stream that it is, because the client of NATS looks at the account before it makes a
+/// bucket, and cannot read what nats-server 2.9 answers.
 pub(super) async fn open(context: &jetstream::Context, of: &MailConfig) -> Result<Store, async_nats::Error> {
     let name = format!("{}_peers", of.cluster);
-    match context.get_key_value(&name).await {
-        Ok(bucket) => Ok(bucket),
-        Err(_) => {
-            let (bucket, num_replicas) = (name, of.replicas);
-            let config = kv::Config { bucket, history: 1, num_replicas, ..kv::Config::default() };
-            Ok(context.create_key_value(config).await?)
-        }
+    if let Ok(bucket) = context.get_key_value(&name).await {
+        return Ok(bucket);
     }
+    let config = stream::Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        discard: DiscardPolicy::New,
+        num_replicas: of.replicas,
+        ..stream::Config::default()
+    };
+    context.create_stream(config).await?;
+    Ok(context.get_key_value(name).await?)
 }
 
 async fn watch_once(
@@ -257,7 +267,7 @@ async fn watch_once(
     inputs: &Sender<Incoming>,
 ) -> Result<(), async_nats::Error> {
     let bucket = open(context, of).await?;
-    let mail = stream::open(context, of).await?;
+    let mail = open_mail(context, of).await?;
     let mut entries = bucket.watch_with_history(">").await?;
     // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
     let mut unseen = Some((bucket.clone(), mail));

