@@ -44,7 +44,9 @@ fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {
 #[test]
 fn whatever_happens_to_a_cluster_all_that_was_accepted_arrives() {
     let with_transfers = cluster::FIRST_WITH_TRANSFERS..cluster::FIRST_WITH_TRANSFERS + CLUSTER_SEEDS / 3;
-    for seed in (0..CLUSTER_SEEDS).chain(with_transfers) {
+    let with_small_mailboxes =
+        cluster::FIRST_WITH_SMALL_MAILBOXES..cluster::FIRST_WITH_SMALL_MAILBOXES + CLUSTER_SEEDS / 3;
+    for seed in (0..CLUSTER_SEEDS).chain(with_transfers).chain(with_small_mailboxes) {
         if let Err(why) = cluster::run(seed, false) {
             panic!("seed {seed}: {why}; cargo run --example simulate -- 1 --from {seed} --cluster --trace");
         }
@@ -56,7 +58,7 @@ fn a_seed_always_leads_to_the_same_run() {
     for seed in 0..3 {
         assert_eq!(simulation::run(seed, false), simulation::run(seed, false), "seed {seed}");
     }
-    for seed in (0..10).chain([cluster::FIRST_WITH_TRANSFERS]) {
+    for seed in (0..10).chain([cluster::FIRST_WITH_TRANSFERS, cluster::FIRST_WITH_SMALL_MAILBOXES]) {
         assert_eq!(cluster::run(seed, false), cluster::run(seed, false), "seed {seed} of a cluster");
     }
 }

@@ -330,8 +330,7 @@ impl Actors {
 /// What the cluster has to know of the store.
 fn on_disk(inventory: &Inventory) -> OnDisk {
     let cards = inventory.cards.iter().filter_map(|(_, card)| Card::from_bytes(card).ok()).collect();
-    let mailboxes = inventory.mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect();
-    OnDisk { store: inventory.server, cards, mailboxes }
+    OnDisk { store: inventory.server, cards, mailboxes: inventory.mailboxes.clone() }
 }
 
 /// Starts Admission, if the server has a list of members, or is one of a cluster, which may have one. Returns where the cluster tells what

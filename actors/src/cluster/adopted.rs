@@ -166,6 +166,7 @@ impl Cluster {
             MailInput::Removed => {}
             MailInput::Dropped(name) => self.copies.dropped(&name, out),
             MailInput::Found(found) => self.found(now, found, out),
+            MailInput::FoundOld(found) => self.found_old(now, found, out),
             MailInput::Listed { store, of: None, found } => {
                 debug_assert_eq!(store, self.copies.store, "of others the mail of one peer is listed");
                 self.copies.listed(now, found, is_connected, out);

@@ -12,7 +12,9 @@ use wire::protocol::ServerId;
 
 use super::adopted::Adoptions;
 use super::copies::Copies;
+use super::expired::Expired;
 use super::interface::{Effect, Find, Here, Input, Revision};
+use super::kept::Kept;
 use super::name::Name;
 use super::packet::{Body, decode};
 use super::published::PublishedShares;
@@ -24,6 +26,7 @@ use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, MemberCommand};
 use crate::commands::session::SessionId;
 use crate::commands::shares::Shares;
+use crate::commands::store::MailboxSize;
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Reply};
 
@@ -61,6 +64,8 @@ pub struct Cluster {
     pub(super) published: PublishedShares,
     pub(super) copies: Copies,
     pub(super) adoptions: Adoptions,
+    pub(super) kept: Kept,
+    pub(super) expired: Expired,
     pub(super) transfers: Transfers,
     pub(super) is_connected: bool,
     pub(super) alive_at: Option<Instant>,
@@ -90,9 +95,13 @@ impl Core for Cluster {
                 self.forwarded(instant, batch, &refused, out);
             }
             Input::Command(Command::Stored(mail)) => {
+                self.kept.stored(&mail.name, &mail.sender, mail.frames.amount());
                 self.copies.stored(instant, mail, self.is_connected, out);
             }
-            Input::Command(Command::Forgotten { name, places }) => self.copies.forgotten(&name, &places, out),
+            Input::Command(Command::Forgotten { name, places, amounts }) => {
+                self.kept.forgotten(&name, &amounts);
+                self.copies.forgotten(&name, &places, out);
+            }
             Input::Command(Command::Taken { session, before }) => self.taken(session, before, out),
             Input::Command(Command::TransferWaits { transfer, end }) => {
                 self.transfer_waits(instant, transfer, end, out);
@@ -128,7 +137,10 @@ impl Core for Cluster {
                 }
             }
             Input::Connected(is_connected) => self.connected(instant, is_connected, out),
-            Input::Tick => self.tick(instant, out),
+            Input::Tick => {
+                self.tick(instant, out);
+                self.tick_expired(now, out);
+            }
         }
     }
 }
@@ -140,8 +152,7 @@ pub struct OnDisk {
     pub store: ServerId,
     /// They count while the bucket cannot be asked.
     pub cards: Vec<Card>,
-    /// The folded names of those for whom it has mail.
-    pub mailboxes: HashSet<PeerName>,
+    pub mailboxes: Vec<MailboxSize>,
 }
 
 impl Cluster {
@@ -150,6 +161,11 @@ impl Cluster {
         let owned = |card: Card| {
             (card.name.folded(), Name { owner: Some((Box::new(card), UNCLAIMED)), ..Name::default() })
         };
+        let mut kept = Kept::new(limits);
+        for MailboxSize { name, amounts, .. } in &mailboxes {
+            amounts.iter().for_each(|(sender, amount)| kept.stored(name, sender, *amount));
+        }
+        let mailboxes: HashSet<PeerName> = mailboxes.into_iter().map(|mailbox| mailbox.name).collect();
         Self {
             me,
             names: cards.into_iter().map(owned).collect(),
@@ -162,6 +178,8 @@ impl Cluster {
             published: PublishedShares::default(),
             copies: Copies::new(store, mailboxes),
             adoptions: Adoptions::default(),
+            kept,
+            expired: Expired::new(limits),
             transfers: Transfers::default(),
             newcomers: Shares::new(limits.new_names_per_hour, HOUR),
             is_connected: false,
@@ -189,6 +207,8 @@ impl Cluster {
             self.started_at = Some(now);
         } else if is_connected {
             self.adoptions.find_unseen(now);
+            self.say(None, Body::Missed, out);
+            self.say_all_kept(None, out);
         }
         self.claim_unclaimed(out);
         self.tick(now, out);
@@ -438,7 +458,10 @@ impl Cluster {
 
     /// Removes the presences of servers that are gone for good.
     fn sweep(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.servers.retain(|_, server| server.is_alive || server.heard_at + REMOVED_AFTER > now);
+        let is_kept = |server: &Server| server.is_alive || server.heard_at + REMOVED_AFTER > now;
+        let gone: Vec<_> =
+            self.servers.extract_if(.., |_, server| !is_kept(server)).map(|(at, _)| at).collect();
+        gone.into_iter().for_each(|at| self.forget_kept(at, out));
         let is_gone = |here: &Here| here.server != self.me && !self.servers.contains_key(&here.server);
         for key in self.names_at(is_gone) {
             if let Some((here, revision)) = self.names.get(&key).and_then(|name| name.here)

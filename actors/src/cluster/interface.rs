@@ -14,7 +14,7 @@ use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Offered
 use crate::commands::index::{Change, Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
-use crate::commands::store::{Completion, Ordinal};
+use crate::commands::store::{Completion, Counted, Frames, Ordinal};
 use crate::runtime::Reply;
 
 /// The number of a change of the bucket. All servers see all changes in this order.
@@ -32,6 +32,17 @@ pub struct Parcel {
     pub count: u64,
     /// The messages that have its parts.
     pub sequences: Vec<Sequence>,
+}
+
+/// A copy that is older than mail is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldCopy {
+    pub store: ServerId,
+    /// The folded name of its recipient.
+    pub name: PeerName,
+    pub sequences: Vec<Sequence>,
+    /// Envelopes of one sender.
+    pub frames: Bytes,
 }
 
 /// Where copies of mail are looked for.
@@ -62,6 +73,8 @@ pub enum MailEffect {
     Read { name: PeerName, session: SessionId, sequences: Vec<Sequence> },
     /// Remove a copy.
     Remove(Vec<Sequence>),
+    /// Find the oldest copies that were made before a time, in seconds since 1970.
+    FindOld { before: u64 },
 }
 
 /// The result of [`MailEffect::Read`].
@@ -81,6 +94,7 @@ pub enum MailInput {
     Removed,
     Listed { store: ServerId, of: Option<(PeerName, SessionId)>, found: Option<Vec<(PeerName, Parcel)>> },
     Found(Option<Vec<(ServerId, PeerName)>>),
+    FoundOld(Option<Vec<OldCopy>>),
     Read { name: PeerName, session: SessionId, mail: ReadMail },
 }
 
@@ -207,8 +221,12 @@ pub enum Effect {
     Mail(MailEffect),
     /// Tell the Router what has become of mail.
     Complete(Completion),
+    /// Tell the Router that mail of a server that is gone has expired, for this recipient.
+    Expired { sender: PeerName, name: PeerName, count: u64, notice: Option<Frames> },
     /// Tell the Router whether copies of mail can be made.
     KeepsMail(bool),
+    /// Tell the Router how much the other servers keep.
+    KeptElsewhere(Vec<(Counted, u64)>),
     /// Send a packet to a server, or to all.
     Send { to: Option<Incarnation>, packet: Vec<u8> },
     /// Tell the Router of a peer at another server. [`Input::Appeared`] follows before any other input.

@@ -25,10 +25,12 @@ mod adopted;
 mod bucket;
 mod copies;
 mod core;
+mod expired;
 mod import;
 #[cfg(feature = "cluster")]
 mod importing;
 mod interface;
+mod kept;
 mod link;
 mod name;
 mod packet;
@@ -50,7 +52,8 @@ pub use self::import::{Embedded, GaveUp, Imported};
 #[cfg(feature = "cluster")]
 pub use self::importing::{ImportError, import};
 pub use self::interface::{
-    Effect, Find, Here, Input, MailEffect, MailInput, Parcel, ReadMail, Revision, Sequence, ShareInput,
+    Effect, Find, Here, Input, MailEffect, MailInput, OldCopy, Parcel, ReadMail, Revision, Sequence,
+    ShareInput,
 };
 #[cfg(feature = "cluster")]
 pub use self::shell::{StartError, check, start};

@@ -7,9 +7,10 @@ use wire::{PeerName, frame};
 use crate::commands::cluster::{Incarnation, Offered};
 use crate::commands::network::Network;
 use crate::commands::session::SessionId;
+use crate::commands::store::Counted;
 
 /// Servers of different versions ignore each other's packets.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// A batch is cut into parts of this size, because nats-server refuses messages above 1 MiB unless told otherwise.
 pub(super) const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a batch: what a sender puts together, and one delivery more.
@@ -49,6 +50,10 @@ pub(super) enum Body<'a> {
     Newcomer { network: Network },
     /// The mail for a name is to be dropped, because the name is released.
     DropMail { name: PeerName },
+    /// How much mail the server keeps, in steps of a limit (`kept`). `is_all`: nothing that it has said before holds.
+    Kept { is_all: bool, amounts: Vec<(Counted, u64)> },
+    /// The server may have missed something: what others keep.
+    Missed,
     /// The receiving end of a transfer waits at the server.
     Wanted { transfer: TransferId },
     /// The sending end waits at the server. None: other servers cannot connect to it.

@@ -187,11 +187,22 @@ impl Cluster {
             self.set_alive(now, from, true, out);
             // So that it need not wait for the next regular one.
             self.say(Some(from), Body::Alive { store: self.copies.store }, out);
+            self.say_all_kept(Some(from), out);
         }
         let Some(server) = self.servers.get_mut(&from) else { return };
         match body {
-            Body::Alive { store } => server.store = Some(store),
+            Body::Alive { store } => {
+                server.store = Some(store);
+                let is_earlier_run =
+                    |at: &Incarnation, other: &Server| *at != from && other.store == Some(store);
+                let runs = self.servers.iter().filter(|(at, other)| is_earlier_run(at, other));
+                for at in runs.map(|(at, _)| *at).collect::<Vec<_>>() {
+                    self.forget_kept(at, out);
+                }
+            }
             Body::Ends => {}
+            Body::Kept { is_all, amounts } => self.learn_kept(from, is_all, amounts, out),
+            Body::Missed => self.say_all_kept(Some(from), out),
             // It counts, also if this server would not have admitted it.
             Body::Newcomer { network } => _ = self.newcomers.admit(now, network, 1),
             Body::DropMail { name } => out.push(Effect::DropMail(name)),
@@ -401,6 +412,7 @@ impl Cluster {
             }
         }
         self.say_outcomes(Some(now.instant), out);
+        self.say_kept(out);
         for at in drained {
             let at_server = self.names.values().filter_map(|name| name.remote.as_ref());
             let members = at_server.filter(|remote| remote.there.server == at).filter_map(|r| r.member);

@@ -372,7 +372,11 @@ impl Shell {
                 self.tell_router(RouterCommand::Elsewhere { transfer, offered });
             }
             Effect::Complete(completion) => self.tell_router(RouterCommand::Completed(completion)),
+            Effect::Expired { sender, name, count, notice } => {
+                self.tell_router(RouterCommand::Expired { sender, name, count, notice });
+            }
             Effect::KeepsMail(keeps_mail) => self.tell_router(RouterCommand::KeepsMail(keeps_mail)),
+            Effect::KeptElsewhere(amounts) => self.tell_router(RouterCommand::KeptElsewhere(amounts)),
             Effect::Mail(effect) => {
                 let stream = self.mail.clone().filter(|_| self.is_connected);
                 self.operations.spawn(async move { Input::Mail(stream::operate(stream, effect).await) });

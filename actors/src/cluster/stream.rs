@@ -18,7 +18,7 @@ use wire::PeerName;
 use wire::protocol::ServerId;
 
 use super::bucket::OPERATION_TIMEOUT;
-use super::interface::{Find, MailEffect, MailInput, Parcel, ReadMail, Sequence};
+use super::interface::{Find, MailEffect, MailInput, OldCopy, Parcel, ReadMail, Sequence};
 use super::packet::{PART_BYTES_MAX, name_in, token};
 use crate::commands::cluster::Incarnation;
 use crate::config::PeerLimits;
@@ -26,10 +26,20 @@ use crate::config::PeerLimits;
 const PLACE: &str = "Switchboard-Place";
 /// A list of copies has to go on at least this often.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Copies are kept longer than mail, so that the server that has made them drops them, and tells the senders.
+/// How many messages one search for old copies reads. They can have 256 KiB each.
+const OLD_MAX: usize = 100;
+/// Copies are kept longer than mail, so that a server drops them, and tells the senders.
 const AGE_FACTOR: u32 = 2;
 /// An envelope counts at least this much towards the quota of its recipient, so a subject has no more messages than that.
 const MESSAGE_BYTES_MIN: u64 = 1 << 10;
+
+/// A copy that is put together from its parts.
+struct Whole {
+    store: ServerId,
+    name: PeerName,
+    parcel: Parcel,
+    bytes: BytesMut,
+}
 
 /// The stream, and who uses it.
 #[derive(Clone)]
@@ -107,6 +117,10 @@ pub(super) async fn operate(stream: Option<MailStream>, effect: MailEffect) -> M
                 None => None,
             };
             MailInput::Listed { store, of, found }
+        }
+        MailEffect::FindOld { before } => {
+            let found = async { stream?.old(before).await };
+            MailInput::FoundOld(timeout(LIST_TIMEOUT, found).await.ok().flatten())
         }
         MailEffect::Find(find) => {
             let found = async { stream?.find(&find).await };
@@ -189,30 +203,70 @@ impl MailStream {
             None => format!("{}.{}.*", self.subjects, HEXLOWER.encode(store)),
         };
         let config = OrderedConfig { filter_subject, headers_only: true, ..OrderedConfig::default() };
+        let whole = self.gather(config, |_| true).await?;
+        Some(whole.into_iter().map(|copy| (copy.name, copy.parcel)).collect())
+    }
+
+    /// The oldest copies that were made before a time, at most [`OLD_MAX`] messages.
+    async fn old(&self, before: u64) -> Option<Vec<OldCopy>> {
+        let is_old = |published: i64| u64::try_from(published).unwrap_or_default() < before;
+        let info = timeout(OPERATION_TIMEOUT, self.stream.get_info()).await.ok()?.ok()?;
+        if info.state.messages == 0 || !is_old(info.state.first_timestamp.unix_timestamp()) {
+            return Some(Vec::new());
+        }
+        let filter_subject = format!("{}.*.*", self.subjects);
+        let config = OrderedConfig { filter_subject, ..OrderedConfig::default() };
+        let mut seen = 0;
+        let whole = self.gather(config, |published| {
+            seen += 1;
+            is_old(published) && seen <= OLD_MAX
+        });
+        let old = |Whole { store, name, parcel, bytes }| OldCopy {
+            store,
+            name,
+            sequences: parcel.sequences,
+            frames: bytes.freeze(),
+        };
+        Some(whole.await?.into_iter().map(old).collect())
+    }
+
+    /// Reads copies in the order of the stream, until there are no more or `goes_on` says so of the time of one.
+    async fn gather(
+        &self,
+        config: OrderedConfig,
+        mut goes_on: impl FnMut(i64) -> bool,
+    ) -> Option<Vec<Whole>> {
         let consumer = timeout(OPERATION_TIMEOUT, self.stream.create_consumer(config)).await.ok()?.ok()?;
         let (mut left, mut found) = (consumer.cached_info().num_pending, Vec::new());
         let mut messages = timeout(OPERATION_TIMEOUT, consumer.messages()).await.ok()?.ok()?;
-        let mut parts: Vec<(PeerName, Parcel)> = Vec::new();
+        let mut parts: Vec<Whole> = Vec::new();
         while left > 0 {
             let message = timeout(LIST_TIMEOUT, messages.next()).await.ok()??.ok()?;
             let info = message.info().ok()?;
+            if !goes_on(info.published.unix_timestamp()) {
+                break;
+            }
             left = info.pending;
             let place = message.headers.as_ref().and_then(|headers| headers.get(PLACE));
             let place = place.and_then(|place| parse_place(place.as_str()));
-            let (Some((_, name)), Some((first, count, part, of))) = (self.parse(&message.subject), place)
+            let (Some((store, name)), Some((first, count, part, of))) = (self.parse(&message.subject), place)
             else {
                 continue;
             };
             // Parts of different mail can take turns, because messages are sent at the same time.
-            let is_same = |(of, parcel): &(PeerName, Parcel)| *of == name && parcel.first == first;
+            let is_same =
+                |whole: &Whole| (whole.store, &whole.name, whole.parcel.first) == (store, &name, first);
             let at = parts.iter().rposition(is_same).filter(|_| part > 0).unwrap_or_else(|| {
-                parts.push((name, Parcel { first, count, sequences: Vec::new() }));
+                let parcel = Parcel { first, count, sequences: Vec::new() };
+                parts.push(Whole { store, name, parcel, bytes: BytesMut::new() });
                 parts.len() - 1
             });
-            if parts[at].1.sequences.len() as u64 == part {
-                parts[at].1.sequences.push(info.stream_sequence);
+            let whole = &mut parts[at];
+            if whole.parcel.sequences.len() as u64 == part {
+                whole.parcel.sequences.push(info.stream_sequence);
+                whole.bytes.extend_from_slice(&message.payload);
             }
-            if parts[at].1.sequences.len() as u64 == of {
+            if whole.parcel.sequences.len() as u64 == of {
                 found.push(parts.swap_remove(at));
             }
         }

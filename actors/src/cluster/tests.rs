@@ -23,9 +23,11 @@ use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
 mod addresses;
+mod expired;
 // It waits for futures.
 #[cfg(feature = "cluster")]
 mod import;
+mod kept;
 mod links;
 mod mail;
 mod newcomers;

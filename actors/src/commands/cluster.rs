@@ -18,7 +18,7 @@ use super::index::Keep;
 use super::network::Network;
 use super::router::JoinRefused;
 use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
-use super::store::{Frames, Ordinal, Written};
+use super::store::{Amount, Frames, Ordinal, Sender, Written};
 use crate::runtime::{Lease, NoAnswer, Reply, reply};
 
 /// How long the answer to a claim or a release of a name may take.
@@ -82,8 +82,8 @@ pub enum Command {
     Keep(Box<Keep>),
     /// Mail is on the disk of this server. The Router is told when the cluster has a copy.
     Stored(Box<Written>),
-    /// The store has dropped the mail at these places.
-    Forgotten { name: PeerName, places: Range<Ordinal> },
+    /// The store has dropped the mail at these places: so much of each sender.
+    Forgotten { name: PeerName, places: Range<Ordinal>, amounts: Vec<(Sender, Amount)> },
     /// The peer of a session here has taken the envelopes before this number of the mail that other stores keep.
     Taken { session: SessionId, before: u64 },
     /// An end of a transfer waits at this server, or none does any more.
@@ -197,8 +197,8 @@ impl ClusterHandle {
     }
 
     /// Drops the copies of mail.
-    pub(crate) fn forgotten(&self, name: PeerName, places: Range<Ordinal>) {
-        self.tell(Command::Forgotten { name, places });
+    pub(crate) fn forgotten(&self, name: PeerName, places: Range<Ordinal>, amounts: Vec<(Sender, Amount)>) {
+        self.tell(Command::Forgotten { name, places, amounts });
     }
 
     /// A peer here has taken mail that other stores keep.

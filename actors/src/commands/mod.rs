@@ -12,6 +12,7 @@ pub mod cluster;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod direct;
+pub(crate) mod expiry;
 pub(crate) mod feed;
 pub(crate) mod file_server;
 pub(crate) mod gate;

@@ -14,7 +14,7 @@ use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
 use super::session::{Delivery, Port, SessionId};
-use super::store::{Completion, Frames, Ordinal};
+use super::store::{Completion, Counted, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
 use crate::transport::Transport;
 
@@ -98,6 +98,16 @@ pub enum Command {
     },
     /// Whether the cluster can keep copies of mail. While it cannot, no mail of peers is accepted.
     KeepsMail(bool),
+    /// Mail for a recipient that a server of the cluster had, which is gone, has expired.
+    Expired {
+        sender: PeerName,
+        name: PeerName,
+        count: u64,
+        /// None if there are no messages in it.
+        notice: Option<Frames>,
+    },
+    /// The bytes of mail that the other servers of the cluster keep together. What is not named has not changed.
+    KeptElsewhere(Vec<(Counted, u64)>),
     /// Envelopes from another server for sessions here.
     Forwarded(Vec<Forwarded>, BatchReply),
     /// Asks for the list of known peers.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use wire::PeerName;
 use wire::frame::LENGTH_BYTES;
 use wire::protocol::ServerId;
@@ -38,6 +39,27 @@ pub struct Amount {
     pub envelopes: u64,
     /// Their size in bytes.
     pub bytes: u64,
+}
+
+/// An envelope counts this much more than its size, about what the store and the Router need for it. So the limits in
+/// bytes also limit the number of envelopes.
+const ENVELOPE_BYTES: u64 = 1 << 10;
+
+impl Amount {
+    /// The bytes that it counts against a limit.
+    pub fn cost(self) -> u64 {
+        self.bytes + self.envelopes * ENVELOPE_BYTES
+    }
+}
+
+/// For whom stored mail is counted, where a cluster has one limit for all its servers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Counted {
+    /// By its folded name.
+    Recipient(PeerName),
+    /// By its folded name.
+    Sender(PeerName),
+    Network(Network),
 }
 
 impl std::ops::AddAssign for Amount {

@@ -84,6 +84,8 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
             Command::Learn(card) => self.learn(&card),
             Command::Appear { name, session, port, reply } => reply.answer(self.appear(&name, session, port)),
             Command::KeepsMail(keeps_mail) => self.keeps_mail = keeps_mail,
+            Command::Expired { sender, name, count, notice } => self.expired(&sender, &name, count, notice),
+            Command::KeptElsewhere(amounts) => self.keeps_elsewhere(amounts),
             Command::Forwarded(envelopes, reply) => self.forwarded(envelopes, reply),
             Command::Who(reply) => reply.answer(self.table.known()),
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),

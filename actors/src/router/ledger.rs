@@ -11,22 +11,13 @@ use wire::PeerName;
 use wire::protocol::Refusal;
 
 use crate::commands::network::Network;
-use crate::commands::store::{Amount, Sender};
+use crate::commands::store::{Counted, Sender};
 use crate::config::{PeerLimits, Quota};
-
-/// An envelope counts this much more than its size, about what the store and the Router need for it. So the limits in
-/// bytes also limit the number of envelopes.
-const ENVELOPE_BYTES: u64 = 1 << 10;
-
-/// The bytes that mail counts against a quota.
-pub(super) fn cost(amount: Amount) -> u64 {
-    amount.bytes + amount.envelopes * ENVELOPE_BYTES
-}
 
 /// What is kept for one sender, one network, or all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// See [`cost`].
+    /// See [`Amount::cost`](crate::commands::store::Amount::cost).
     pub(super) mail_bytes: u64,
     /// Names that nobody has joined under.
     pub(super) names: u64,
@@ -55,18 +46,42 @@ pub(super) struct Ledger {
     all: Usage,
     senders: HashMap<PeerName, Usage>,
     networks: HashMap<Network, Usage>,
+    elsewhere: Elsewhere,
+}
+
+/// The bytes of mail that the other servers of a cluster keep.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    recipients: HashMap<PeerName, u64>,
+    senders: HashMap<PeerName, u64>,
+    networks: HashMap<Network, u64>,
 }
 
 impl Ledger {
     pub(super) fn new(limits: &PeerLimits) -> Self {
-        let (senders, networks) = (HashMap::new(), HashMap::new());
         Self {
             mail: limits.mail_bytes,
             names: limits.waiting_names,
             all: Usage::default(),
-            senders,
-            networks,
+            senders: HashMap::new(),
+            networks: HashMap::new(),
+            elsewhere: Elsewhere::default(),
         }
+    }
+
+    /// Notes how much the other servers of the cluster keep.
+    pub(super) fn keeps_elsewhere(&mut self, counted: Counted, bytes: u64) {
+        let Elsewhere { recipients, senders, networks } = &mut self.elsewhere;
+        match counted {
+            Counted::Recipient(name) => note(recipients, name, bytes),
+            Counted::Sender(name) => note(senders, name, bytes),
+            Counted::Network(network) => note(networks, network, bytes),
+        }
+    }
+
+    /// The bytes that the other servers of the cluster keep for a recipient, by its folded name.
+    pub(super) fn for_recipient_elsewhere(&self, name: &PeerName) -> u64 {
+        self.elsewhere.recipients.get(name).copied().unwrap_or_default()
     }
 
     pub(super) fn all(&self) -> Usage {
@@ -76,13 +91,16 @@ impl Ledger {
     /// Checks whether a sender may store this much more mail.
     pub(super) fn admit_mail(&self, sender: &Sender, bytes: u64) -> Result<(), Refusal> {
         let refusals = [Refusal::SenderFull, Refusal::AddressFull, Refusal::ServerFull];
-        self.admit(sender, self.mail, bytes, |usage| usage.mail_bytes, refusals)
+        let Elsewhere { senders, networks, .. } = &self.elsewhere;
+        let elsewhere = [senders.get(&sender.name), networks.get(&sender.network)];
+        let elsewhere = elsewhere.map(|bytes| bytes.copied().unwrap_or_default());
+        self.admit(sender, self.mail, bytes, |usage| usage.mail_bytes, elsewhere, refusals)
     }
 
     /// Checks whether a sender may use one more name that nobody has joined under.
     pub(super) fn admit_name(&self, sender: &Sender) -> Result<(), Refusal> {
         let refusals = [Refusal::SenderNames, Refusal::AddressNames, Refusal::ServerNames];
-        self.admit(sender, self.names, 1, |usage| usage.names, refusals)
+        self.admit(sender, self.names, 1, |usage| usage.names, [0, 0], refusals)
     }
 
     /// The sender's own limit is checked first, because the sender can do most about it.
@@ -92,10 +110,11 @@ impl Ledger {
         quota: Quota,
         more: u64,
         of: fn(&Usage) -> u64,
+        [sender_elsewhere, network_elsewhere]: [u64; 2],
         refusals: [Refusal; 3],
     ) -> Result<(), Refusal> {
-        let by_sender = self.senders.get(&sender.name).map_or(0, of);
-        let by_network = self.networks.get(&sender.network).map_or(0, of);
+        let by_sender = self.senders.get(&sender.name).map_or(0, of) + sender_elsewhere;
+        let by_network = self.networks.get(&sender.network).map_or(0, of) + network_elsewhere;
         let used = [by_sender, by_network, of(&self.all)];
         let limits = [quota.per_sender, quota.per_address, quota.in_all];
         let full = used.into_iter().zip(limits).zip(refusals).find(|((used, limit), _)| used + more > *limit);
@@ -113,6 +132,13 @@ impl Ledger {
         self.all -= usage;
         release_one(&mut self.senders, &sender.name, usage);
         release_one(&mut self.networks, &sender.network, usage);
+    }
+}
+
+fn note<K: Eq + Hash>(amounts: &mut HashMap<K, u64>, key: K, bytes: u64) {
+    match bytes {
+        0 => _ = amounts.remove(&key),
+        _ => _ = amounts.insert(key, bytes),
     }
 }
 
@@ -154,5 +180,25 @@ mod tests {
         assert_eq!(ledger.admit_mail(&a, 3), Ok(()));
         ledger.release(&b, mail(2));
         assert!(ledger.senders.is_empty() && ledger.networks.is_empty(), "without usage there is no entry");
+    }
+
+    #[test]
+    fn what_other_servers_keep_of_a_sender_and_an_address_counts_too() {
+        let quota = Quota { per_sender: 3, per_address: 5, in_all: 7 };
+        let mut ledger = Ledger::new(&PeerLimits { mail_bytes: quota, ..PeerLimits::default() });
+        let (a, b) = (sender("a", 1), sender("b", 1));
+        ledger.keeps_elsewhere(Counted::Sender(a.name.clone()), 2);
+        assert_eq!(ledger.admit_mail(&a, 2), Err(Refusal::SenderFull));
+        assert_eq!((ledger.admit_mail(&a, 1), ledger.admit_mail(&b, 3)), (Ok(()), Ok(())));
+        ledger.keeps_elsewhere(Counted::Network(a.network), 3);
+        assert_eq!(ledger.admit_mail(&b, 3), Err(Refusal::AddressFull));
+        // The limit in all is for the disk of this server.
+        ledger.keeps_elsewhere(Counted::Recipient(b.name.clone()), 7);
+        assert_eq!((ledger.admit_mail(&b, 2), ledger.for_recipient_elsewhere(&b.name)), (Ok(()), 7));
+        for counted in [Counted::Sender(a.name.clone()), Counted::Network(a.network)] {
+            ledger.keeps_elsewhere(counted, 0);
+        }
+        assert_eq!(ledger.admit_mail(&a, 3), Ok(()));
+        assert!(ledger.elsewhere.senders.is_empty() && ledger.elsewhere.networks.is_empty());
     }
 }

@@ -6,12 +6,13 @@ use wire::PeerName;
 use wire::protocol::{Outcome, Refusal};
 
 use super::core::{NAME, Router};
-use super::ledger::{Usage, cost};
+use super::ledger::Usage;
 use super::table::Owner;
 use crate::commands::router::{Member, PeerKey, PresencePort};
 use crate::commands::session::{Delivery, EndReason, SERVER_SESSION, SessionCommand, SessionId};
 use crate::commands::store::{
-    self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort, Written,
+    self, Amount, Completion, Counted, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender,
+    StorePort, Written,
 };
 use crate::runtime::Now;
 
@@ -50,8 +51,8 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             self.table.note(&mailbox.name, sender)
         });
         for (sender, amount) in mailbox.amounts {
-            self.ledger.charge(&sender, mail(cost(amount)));
-            self.table.peer(key).mail_bytes += cost(amount);
+            self.ledger.charge(&sender, mail(amount.cost()));
+            self.table.peer(key).mail_bytes += amount.cost();
         }
         let peer = self.table.peer(key);
         (peer.next, peer.stored_end) = (mailbox.end, mailbox.end);
@@ -107,11 +108,12 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     pub(super) fn put(&mut self, key: PeerKey, frames: Frames, origin: Origin) -> Result<(), Refusal> {
         let amount = frames.amount();
         let peer = self.table.peer(key);
-        if peer.mail_bytes + cost(amount) > self.limits.mail_bytes_per_recipient {
+        let elsewhere = self.ledger.for_recipient_elsewhere(&peer.folded);
+        if peer.mail_bytes + elsewhere + amount.cost() > self.limits.mail_bytes_per_recipient {
             return Err(Refusal::MailboxFull);
         }
         let sender = self.table.peer(origin.peer).sender();
-        self.ledger.admit_mail(&sender, cost(amount))?;
+        self.ledger.admit_mail(&sender, amount.cost())?;
         if !self.keeps_mail || self.storing_bytes + amount.bytes > STORING_BYTES_MAX {
             return Err(Refusal::Busy);
         }
@@ -144,11 +146,11 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     }
 
     fn count(&mut self, key: PeerKey, first: Ordinal, amount: Amount, sender: &Sender) {
-        self.ledger.charge(sender, mail(cost(amount)));
+        self.ledger.charge(sender, mail(amount.cost()));
         self.storing_bytes += amount.bytes;
         let peer = self.table.peer(key);
         debug_assert!(!peer.is_open(), "senders still reach a recipient that has stored mail");
-        peer.mail_bytes += cost(amount);
+        peer.mail_bytes += amount.cost();
         let end = first + amount.envelopes;
         peer.next = peer.next.max(end);
         peer.stored_end = peer.stored_end.max(end);
@@ -157,10 +159,10 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// Subtracts mail that is no longer in the store, or could not be written.
     fn discount(&mut self, name: &PeerName, amounts: &[(Sender, Amount)]) {
         for (sender, amount) in amounts {
-            self.ledger.release(sender, mail(cost(*amount)));
+            self.ledger.release(sender, mail(amount.cost()));
         }
         let Some(key) = self.table.find(name.as_str()) else { return };
-        let bytes: u64 = amounts.iter().map(|(_, amount)| cost(*amount)).sum();
+        let bytes: u64 = amounts.iter().map(|(_, amount)| amount.cost()).sum();
         let peer = self.table.peer(key);
         peer.mail_bytes = peer.mail_bytes.saturating_sub(bytes);
         self.forget_if_unused(key);
@@ -220,6 +222,11 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         self.forget_if_unused(from.peer);
     }
 
+    /// Notes how much the other servers of the cluster keep.
+    pub(super) fn keeps_elsewhere(&mut self, amounts: Vec<(Counted, u64)>) {
+        amounts.into_iter().for_each(|(counted, bytes)| self.ledger.keeps_elsewhere(counted, bytes));
+    }
+
     fn sweep_every(&self) -> Duration {
         (self.limits.mail_lifetime / SWEEPS_IN_LIFETIME).clamp(SWEEP_EVERY_MIN, SWEEP_EVERY_MAX)
     }
@@ -247,13 +254,19 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// in between, the sender is notified twice instead of never.
     fn expire(&mut self, overdue: Overdue) {
         let Overdue { name, places, sender, notice } = overdue;
+        self.expired(&sender.name, &name, places.end - places.start, notice);
+        self.store.send(store::Command::Forget { name, places });
+    }
+
+    /// Counts envelopes that have expired, and notifies their sender.
+    pub(super) fn expired(&mut self, sender: &PeerName, name: &PeerName, count: u64, notice: Option<Frames>) {
         tracing::info!(
-            target: "router", to = %name, from = %sender.name, envelopes = places.end - places.start,
+            target: "router", to = %name, from = %sender, envelopes = count,
             "mail was not acknowledged in time and is dropped"
         );
-        self.counts.expired.add(places.end - places.start);
+        self.counts.expired.add(count);
         if let Some(notice) = notice
-            && let Some(key) = self.table.find(sender.name.as_str())
+            && let Some(key) = self.table.find(sender.as_str())
             && !matches!(self.table.peer(key).owner(), Owner::Nobody)
         {
             let origin = Origin { peer: key, session: SERVER_SESSION, first: 0 };
@@ -263,6 +276,5 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
                 self.fetch(key);
             }
         }
-        self.store.send(store::Command::Forget { name, places });
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Peer {
     pub(super) next: Ordinal,
     /// The place after the last one in the store.
     pub(super) stored_end: Ordinal,
-    /// What its stored mail counts against a quota; see [`super::ledger::cost`].
+    /// What its stored mail counts against a quota; see [`Amount::cost`](crate::commands::store::Amount::cost).
     pub(super) mail_bytes: u64,
     /// The network of its latest connection.
     pub(super) network: Network,

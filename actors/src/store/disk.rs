@@ -11,7 +11,8 @@ use wire::PeerName;
 use wire::protocol::ServerId;
 
 use super::core::{Forgotten, Swept, Write};
-use super::parcel::{Notices, PARCELS, Parcel, ParcelValue, sender_of};
+use super::parcel::{PARCELS, Parcel, ParcelValue, sender_of};
+use crate::commands::expiry::Notices;
 use crate::commands::store::{
     Amount, Frames, Inventory, Mail, MailboxSize, Ordinal, Overdue, Sender, frame_lengths,
 };

@@ -45,8 +45,10 @@ impl StoreShell {
         let completion = match (cluster, completion) {
             (Some(cluster), Completion::Put { mail, stored: true }) => return cluster.stored(mail),
             (cluster, completion) => {
-                if let (Some(cluster), Completion::Forgotten { name, places, .. }) = (cluster, &completion) {
-                    cluster.forgotten(name.clone(), places.clone());
+                if let (Some(cluster), Completion::Forgotten { name, places, amounts }) =
+                    (cluster, &completion)
+                {
+                    cluster.forgotten(name.clone(), places.clone(), amounts.clone());
                 }
                 completion
             }

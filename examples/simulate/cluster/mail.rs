@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::cluster::{Effect, Find, Input, MailEffect, MailInput, Parcel, ReadMail, Sequence};
+use actors::cluster::{Effect, Find, Input, MailEffect, MailInput, OldCopy, Parcel, ReadMail, Sequence};
 use bytes::Bytes;
 use wire::PeerName;
 use wire::protocol::ServerId;
@@ -18,6 +18,8 @@ struct Copy {
     first: u64,
     count: u64,
     frames: Bytes,
+    /// When it was made, in seconds since 1970.
+    at: u64,
 }
 
 #[derive(Debug, Default)]
@@ -62,12 +64,29 @@ impl Mail {
         found.map_or(ReadMail::Gone, |copy| ReadMail::Found(copy.frames.clone()))
     }
 
+    fn old(&self, before: u64) -> Vec<OldCopy> {
+        let old = self.copies.iter().filter(|(_, copy)| copy.at < before);
+        let found = old.map(|(sequence, copy)| OldCopy {
+            store: copy.store,
+            name: copy.name.clone(),
+            sequences: vec![*sequence],
+            frames: copy.frames.clone(),
+        });
+        found.collect()
+    }
+
     /// What the stream answers to a server; nothing comes of it if the server is cut off, and it hears nothing if it
     /// `forgets`.
-    fn operate(&mut self, at: usize, effect: MailEffect, is_lost: bool, forgets: bool) -> MailInput {
+    fn operate(
+        &mut self,
+        (at, now): (usize, u64),
+        effect: MailEffect,
+        is_lost: bool,
+        forgets: bool,
+    ) -> MailInput {
         match effect {
             MailEffect::Copy { number, name, first, count, frames } => {
-                let copy = Copy { store: store(at), name, first, count, frames };
+                let copy = Copy { store: store(at), name, first, count, frames, at: now };
                 let sequence = (!is_lost).then(|| self.copy((at, number), copy));
                 let sequences = sequence.filter(|_| !forgets).map(|sequence| vec![sequence]);
                 MailInput::Copied { number, sequences }
@@ -83,6 +102,7 @@ impl Mail {
                 let found = (!forgets).then(|| self.list(store, of.as_ref().map(|(name, _)| name)));
                 MailInput::Listed { store, of, found }
             }
+            MailEffect::FindOld { before } => MailInput::FoundOld((!forgets).then(|| self.old(before))),
             MailEffect::Find(find) => MailInput::Found((!forgets).then(|| self.find(&find))),
             MailEffect::Read { name, session, sequences } => {
                 let mail = if forgets { ReadMail::Failed } else { self.read(&sequences) };
@@ -110,7 +130,8 @@ impl World {
         }
         let is_lost = self.servers[at].is_cut_off;
         let forgets = self.forgets(at);
-        Input::Mail(self.mail.operate(at, effect, is_lost, forgets))
+        let now = self.schedule.now().unix;
+        Input::Mail(self.mail.operate((at, now), effect, is_lost, forgets))
     }
 
     /// Carries out what concerns mail, or returns the effect.
@@ -119,6 +140,10 @@ impl World {
         match effect {
             Effect::Complete(completion) => self.router_takes(at, Command::Completed(completion)),
             Effect::KeepsMail(keeps_mail) => self.router_takes(at, Command::KeepsMail(keeps_mail)),
+            Effect::Expired { sender, name, count, notice } => {
+                self.router_takes(at, Command::Expired { sender, name, count, notice });
+            }
+            Effect::KeptElsewhere(amounts) => self.router_takes(at, Command::KeptElsewhere(amounts)),
             other => return Some(other),
         }
         None

@@ -21,6 +21,8 @@ use world::World;
 
 /// From this seed on, peers get files from each other too.
 pub(super) const FIRST_WITH_TRANSFERS: u64 = 1000;
+/// From this seed on, mailboxes have room for few envelopes.
+pub(super) const FIRST_WITH_SMALL_MAILBOXES: u64 = 2000;
 const SERVERS: usize = 3;
 /// How much virtual time everything may take to arrive once nothing goes wrong any more.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(30);

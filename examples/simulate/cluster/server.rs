@@ -70,13 +70,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(at: usize) -> Self {
+    pub(super) fn new(at: usize, limits: &PeerLimits) -> Self {
         let (disk, store) = (ServerDisk::default(), Store::default());
         let (handle, mailbox) = cluster_mailbox();
         let presences = Presences(handle.clone());
-        let router = Router::new(PeerLimits::default(), disk.inventory(), store.clone(), presences);
+        let router = Router::new(limits.clone(), disk.inventory(), store.clone(), presences);
         let on_disk = OnDisk { store: self::store(at), ..OnDisk::default() };
-        let cluster = Cluster::new(incarnation(at), &PeerLimits::default(), on_disk);
+        let cluster = Cluster::new(incarnation(at), limits, on_disk);
         let cluster = cluster.advertising(Some(transfers::address(at)));
         let (seen, is_committing, is_cut_off, is_lost) = (0, false, false, false);
         Self { router, disk, store, is_committing, cluster, handle, mailbox, seen, is_cut_off, is_lost }

@@ -158,6 +158,9 @@ impl World {
             match outcome {
                 // The server is cut off. This one could come with a later `Routed` too, as what was relayed is stored.
                 Outcome::Refused(Refusal::Busy) => _ = sender.accepted.remove(&(to, number)),
+                Outcome::Refused(Refusal::MailboxFull) if self.has_small_mailboxes => {
+                    sender.accepted.remove(&(to, number));
+                }
                 Outcome::Refused(refusal) => {
                     self.failure = Some(format!("an envelope of {} is refused: {refusal:?}", name(peer)));
                 }

@@ -7,6 +7,7 @@ use actors::commands::cluster::Command as ClusterCommand;
 use actors::commands::router::{Command, JoinRefused};
 use actors::commands::session::SessionId;
 use actors::commands::store::Completion;
+use actors::config::PeerLimits;
 use actors::runtime::{Core as _, Now, Pending, reply};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -17,9 +18,11 @@ use super::nats::Bucket;
 use super::peer::{PEERS, Peer, name};
 use super::server::{Server, incarnation};
 use super::transfers::Transfer;
-use super::{ARRIVED_WITHIN, FIRST_WITH_TRANSFERS, SERVERS};
+use super::{ARRIVED_WITHIN, FIRST_WITH_SMALL_MAILBOXES, FIRST_WITH_TRANSFERS, SERVERS};
 use crate::simulation::schedule::Schedule;
 
+/// About 60 envelopes.
+const SMALL_MAILBOX_BYTES: u64 = 64 << 10;
 const TICK: Duration = Duration::from_millis(100);
 /// The chance that a packet is lost while things go wrong, and that it comes late or twice.
 const LOST: f64 = 0.05;
@@ -63,6 +66,7 @@ pub(super) struct World {
     loses: Option<u32>,
     /// Peers get files from each other too.
     has_transfers: bool,
+    pub(super) has_small_mailboxes: bool,
     is_trace: bool,
     pub(super) failure: Option<String>,
 }
@@ -71,11 +75,16 @@ impl World {
     pub(super) fn new(seed: u64, is_trace: bool) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let troubles = dice.random_range(20..200);
+        let has_small_mailboxes = seed >= FIRST_WITH_SMALL_MAILBOXES;
+        let mut limits = PeerLimits::default();
+        if has_small_mailboxes {
+            limits.mail_bytes_per_recipient = SMALL_MAILBOX_BYTES;
+        }
         let loses = dice.random_bool(LOSES_SERVER).then(|| dice.random_range(0..troubles));
         Self {
             schedule: Schedule::new(),
             dice,
-            servers: (0..SERVERS).map(Server::new).collect(),
+            servers: (0..SERVERS).map(|at| Server::new(at, &limits)).collect(),
             bucket: Bucket::default(),
             mail: Mail::default(),
             transfers: Vec::new(),
@@ -84,7 +93,8 @@ impl World {
             sessions: 0,
             troubles,
             loses,
-            has_transfers: seed >= FIRST_WITH_TRANSFERS,
+            has_transfers: (FIRST_WITH_TRANSFERS..FIRST_WITH_SMALL_MAILBOXES).contains(&seed),
+            has_small_mailboxes,
             is_trace,
             failure: None,
         }
@@ -391,8 +401,9 @@ impl World {
                     self.cluster_takes(at, Input::Command(ClusterCommand::Stored(mail)));
                     continue;
                 }
-                Completion::Forgotten { ref name, ref places, .. } => {
-                    Some(ClusterCommand::Forgotten { name: name.clone(), places: places.clone() })
+                Completion::Forgotten { ref name, ref places, ref amounts } => {
+                    let (name, places, amounts) = (name.clone(), places.clone(), amounts.clone());
+                    Some(ClusterCommand::Forgotten { name, places, amounts })
                 }
                 _ => None,
             };

@@ -2,6 +2,7 @@
 
 mod files;
 mod import;
+mod limits;
 mod members;
 mod rolling;
 mod trouble;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::interface::{Find, MailEffect, MailInput, Parcel, ReadMail};
 use crate::commands::network::Network;
-use crate::commands::store::{Completion, Sender, Written};
+use crate::commands::store::{Completion, MailboxSize, Sender, Written};
 
 const GONE: [u8; 16] = [3; 16];
 
@@ -39,7 +39,7 @@ impl Bench {
     }
 
     fn forgotten(&mut self, before: u64) {
-        self.take(Input::Command(Command::Forgotten { name: name("b"), places: 0..before }));
+        self.take(Input::Command(Command::Forgotten { name: name("b"), places: 0..before, amounts: vec![] }));
     }
 
     /// What the shell has to do with the stream, as text.
@@ -56,6 +56,7 @@ impl Bench {
             MailEffect::Find(Find::All) => "find all".to_owned(),
             MailEffect::Read { sequences, .. } => format!("read {sequences:?}"),
             MailEffect::Remove(sequences) => format!("remove {sequences:?}"),
+            MailEffect::FindOld { before } => format!("find before {before}"),
             MailEffect::Purge(name) => format!("purge {name}"),
         };
         effects
@@ -189,7 +190,8 @@ fn copies_are_dropped_with_the_mail_and_one_drop_at_a_time() {
 
 #[test]
 fn copies_of_an_earlier_run_are_dropped_unless_the_mail_is_on_the_disk() {
-    let on_disk = OnDisk { mailboxes: [name("b")].into(), ..OnDisk::default() };
+    let mailboxes = vec![MailboxSize { name: name("b"), amounts: vec![], end: 4 }];
+    let on_disk = OnDisk { mailboxes, ..OnDisk::default() };
     let mut bench = Bench { core: Cluster::new(ME, &PeerLimits::default(), on_disk), ..Bench::new() };
     bench.take(Input::Connected(true));
     assert!(bench.asked().contains(&"list 0 all".to_owned()));

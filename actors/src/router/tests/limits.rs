@@ -3,6 +3,7 @@
 use super::*;
 use crate::commands::cluster::Offered;
 use crate::commands::router::{Partner, SpliceEnd, SpliceRefused};
+use crate::commands::store::Counted;
 use crate::config::Quota;
 use crate::runtime::Pending;
 use wire::protocol::{Side, Token};
@@ -48,6 +49,37 @@ fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
     assert_eq!(route_one(&mut world, 0, "X", b"1"), full);
     assert_eq!(world.store.0.borrow().mail.len(), 2);
     world.complete(2);
+}
+
+#[test]
+fn what_other_servers_of_a_cluster_keep_for_a_mailbox_counts_too() {
+    let limits = PeerLimits { mail_bytes_per_recipient: 4 * KIB, ..PeerLimits::default() };
+    let mut world = World::with_limits(limits);
+    world.join(0);
+    let elsewhere = |world: &mut World, bytes| {
+        world.handle(Command::KeptElsewhere(vec![(Counted::Recipient(name("x")), bytes)]));
+    };
+    elsewhere(&mut world, 3 * KIB);
+    let full = Some(Outcome::Refused(Refusal::MailboxFull));
+    assert_eq!(route_one(&mut world, 0, "X", b"1"), full);
+    assert_eq!(route_one(&mut world, 0, "Y", b"1"), None, "others have their own mailbox");
+    elsewhere(&mut world, 2 * KIB);
+    assert_eq!(route_one(&mut world, 0, "X", b"1"), None);
+}
+
+#[test]
+fn mail_of_a_server_that_is_gone_expires_as_that_of_this_one() {
+    let mut world = World::new();
+    world.join(0);
+    let notice = || Some(one(Bytes::from_static(b"notice")));
+    let expired =
+        |sender: &str| Command::Expired { sender: name(sender), name: name("x"), count: 2, notice: notice() };
+    world.handle(expired("A"));
+    world.handle(expired("nobody-at-all"));
+    world.leave(0);
+    world.handle(expired("A"));
+    let stored: Vec<_> = world.store.0.borrow().mail.keys().map(|(name, _)| name.clone()).collect();
+    assert_eq!(stored, ["a", "a"], "one was handed back, and nobody else is told");
 }
 
 #[test]
