@@ -142,6 +142,10 @@ impl Cluster {
                 Keeper::Stream(sequences) => out.push(Effect::Mail(MailEffect::Remove(sequences))),
             }
         }
+        if !told.is_empty() {
+            // The other server learns first that it was relayed. If it learnt that last, it would not know what was taken.
+            self.say_outcomes(None, out);
+        }
         for ((at, presence), count) in told {
             let Some(server) = self.servers.get_mut(&at) else { continue };
             let count = server.inbound.taken(session, presence, count);

@@ -96,6 +96,22 @@ fn an_outcome_goes_with_the_next_batch_or_alone_after_a_while() {
 }
 
 #[test]
+fn an_outcome_goes_before_the_news_of_what_was_taken() {
+    let mut bench = Bench::new();
+    bench.batch(0, &[Item { is_stored: true, ..item("A", 70, 1) }]);
+    bench.routed(0, &[]);
+    assert!(bench.said().is_empty(), "it waits");
+    bench.effects.clear();
+    bench.take(Input::Command(Command::Taken { session: 70, before: 1 }));
+    let sent = bench.effects.iter().filter_map(|effect| match effect {
+        Effect::Send { to: Some(OTHER), packet } => Some(decode(packet).expect("it is of this version").body),
+        _ => None,
+    });
+    let sent: Vec<Body<'_>> = sent.collect();
+    assert!(matches!(sent[..], [Body::Done(_), Body::Taken { presence: 1, count: 1 }]), "{sent:?}");
+}
+
+#[test]
 fn an_outcome_that_comes_twice_changes_nothing() {
     let (mut bench, session, _) = Bench::with_b();
     for first in [0, 1] {
