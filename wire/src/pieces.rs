@@ -35,11 +35,13 @@ pub fn bytes_of(pieces: &Range<u64>, total_bytes: u64) -> Range<u64> {
     at(pieces.start)..at(pieces.end)
 }
 
-/// The pieces that a request asks for; `None` if they are not those of a file with this length.
+/// The pieces that a request asks for; `None` if they are not those of a file with this length. A file of one piece is not asked for
+/// like this.
 pub fn requested(request: &FileRequest, total_bytes: u64) -> Option<Range<u64>> {
     let end = request.wish.end()?;
     let pieces = request.offset / PIECE_BYTES..count(end);
     let is_right = end <= total_bytes
+        && count(total_bytes) > 1
         && !pieces.is_empty()
         && pieces.end - pieces.start <= RUN_PIECES_MAX as u64
         && bytes_of(&pieces, total_bytes) == (request.offset..end);
@@ -253,6 +255,7 @@ mod tests {
         ] {
             assert_eq!(wanted(offset, end), None, "{offset} {end}");
         }
+        assert_eq!(requested(&request(0, 5), 5), None, "it has no links");
         let mut whole = request(0, 0);
         whole.wish = Wish::Direct;
         assert_eq!(requested(&whole, total), None);

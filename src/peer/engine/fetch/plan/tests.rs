@@ -326,6 +326,21 @@ fn a_slow_holder_is_asked_again_when_nobody_else_is_left() {
 }
 
 #[test]
+fn at_the_end_whoever_has_nothing_to_do_sends_what_another_one_has_not() {
+    let mut world = World::new(20, &[Manner::Honest, Manner::Honest], &[]);
+    world.hear(Input::Usable(0));
+    world.hear(Input::Usable(1));
+    // The second one sends nothing, and no time passes in which that could be noticed.
+    while let Some(at) = world.sending.values().position(|run| run.holder == 0) {
+        world.step(at);
+    }
+    assert!(world.is_done);
+    assert_eq!(world.plan.given_by(0), 20 * PIECE_BYTES);
+    assert!(world.faults.is_empty());
+    assert!(world.sending.is_empty(), "its requests are taken back");
+}
+
+#[test]
 fn what_an_earlier_process_has_received_is_not_asked_for_again_unless_it_is_wrong() {
     let right_ones = World::new(20, &[], &[]);
     let mut here: Vec<Piece> = (5..15).map(|number| right_ones.piece(number)).collect();
