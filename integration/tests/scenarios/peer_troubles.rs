@@ -303,6 +303,10 @@ fn many_files_for_which_the_disk_has_no_room_are_fetched_later() {
     prompt.event("joined", |_| true);
     limit_file_bytes(&prompt, Some(FILE_BYTES_MAX));
     prompt.type_line("/get d/* from B");
+    // The third of the large ones is not requested any more.
+    let is_left =
+        |event: &Value| event["message"].as_str().is_some_and(|m| m.contains("1 file(s) were not fetched"));
+    prompt.event("error", is_left);
     let fetched = prompt.event("result", |event| event["kind"] == "fetched");
     assert_eq!((&fetched["files_done"], &fetched["failed"]), (&1.into(), &3.into()), "{fetched}");
     let told = sharing.event("refused", |event| event["with"] == "A")["reason"].to_string();

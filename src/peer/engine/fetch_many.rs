@@ -91,7 +91,6 @@ pub(super) struct Many {
     may_wait: bool,
     /// The place in that queue, as the client was told.
     place: Option<u32>,
-    asks_each_alone: bool,
     counts: Counts,
     deadline: Option<Instant>,
     again_at: Option<Instant>,
@@ -160,9 +159,7 @@ impl Many {
     /// Takes the files of a request that has not led to a transfer back.
     fn take_back(&mut self, transfer: TransferId) {
         let Some(batch) = self.batches.remove(&transfer) else { return };
-        for file in batch.open.into_values().rev() {
-            if self.asks_each_alone { self.large.push_front((file, 0)) } else { self.small.push_front(file) }
-        }
+        batch.open.into_values().rev().for_each(|file| self.small.push_front(file));
     }
 }
 
@@ -217,7 +214,6 @@ impl Engine {
             route: Route::Server,
             may_wait: false,
             place: None,
-            asks_each_alone: false,
             counts: Counts::default(),
             deadline: Some(now + STEP_WAIT),
             again_at: None,

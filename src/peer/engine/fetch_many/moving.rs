@@ -101,7 +101,7 @@ impl Engine {
             if state == State::Queued {
                 return self.holder_is_silent(task);
             }
-            many.asks_each_alone = true;
+            // It does not know such requests, and is asked for each file alone.
             many.take_back(transfer);
             many.large.extend(std::mem::take(&mut many.small).into_iter().map(|file| (file, 0)));
         }

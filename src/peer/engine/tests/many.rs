@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use wire::many::MANY_FILES_MAX;
 use wire::protocol::TransferId;
 use wire::query::Query;
 use wire::signal::{FileAnswer, Reason, Route, Verdict, Wish, Withdrawal};
@@ -57,6 +58,11 @@ fn read(content: &[u8]) -> Asked {
 
 /// A peer that fetches `d/1`, `d/2` and `d/3` from B, and the first requests.
 fn fetching() -> (Bench, Holder, Vec<Asked>) {
+    fetching_files(3)
+}
+
+/// The same with so many files, whose numbers have as many digits as the last one.
+fn fetching_files(count: usize) -> (Bench, Holder, Vec<Asked>) {
     let mut bench = Bench::new();
     let wanted = Wanted::Pattern("d/*".parse().expect("a good pattern"));
     let get = Command::Get { wanted, from: Some(name("B")), output: None, existing: Existing::Refuse };
@@ -65,14 +71,20 @@ fn fetching() -> (Bench, Holder, Vec<Asked>) {
         ToServer::Search { id, query: Query::Names { .. }, .. } => Some(id),
         _ => None,
     });
-    let hits: Vec<Hit> = ["d/1", "d/2", "d/3"]
-        .map(|text| {
-            let mut hit = hit_of_b();
-            hit.file.name = text.parse().expect("a good name");
-            hit
-        })
-        .into();
-    bench.hear(&ToPeer::Found { id: id.expect("the list is asked for"), hits, total: 3 });
+    let digits = count.to_string().len();
+    let hit = |number| {
+        let mut hit = hit_of_b();
+        hit.file.name = format!("d/{number:0digits$}").parse().expect("a good name");
+        hit
+    };
+    let mut hits: Vec<Hit> = (1..=count).map(hit).collect();
+    let id = id.expect("the list is asked for");
+    while !hits.is_empty() {
+        let more = hits.split_off(hits.len().min(1000));
+        bench.hear(&ToPeer::Found { id, hits, total: count as u64 });
+        hits = more;
+    }
+    bench.sent.clear();
     let task = bench.effects.drain(..).find_map(|effect| match effect {
         Effect::PrepareMany(task, downloads) => Some((task, downloads.len())),
         _ => None,
@@ -239,4 +251,27 @@ fn what_was_asked_over_a_lost_connection_is_asked_again() {
     bench.join();
     let second = transfer_of(&holder.requests(&mut bench));
     assert_ne!(first, second, "a transfer is used once");
+}
+
+#[test]
+fn one_of_many_requests_waits_and_its_place_is_shown_while_nothing_arrives() {
+    let (mut bench, mut holder, asked) = fetching_files(MANY_FILES_MAX + 1);
+    let [Asked::Many(first, ..), Asked::Many(second, ..)] = asked[..] else { panic!("two requests") };
+    answer(&mut bench, first, Verdict::Busy);
+    answer(&mut bench, second, Verdict::Busy);
+    let asked = holder.requests(&mut bench);
+    let [Asked::Many(waiting, Wish::Queue(Route::Server), names)] = &asked[..] else { panic!("one request") };
+    assert_eq!(names.len(), MANY_FILES_MAX);
+    answer(&mut bench, *waiting, Verdict::Queued { place: 2 });
+    let place = |place| ("d/*".to_owned(), place);
+    assert_eq!(shown(&mut bench).0, [place(2)]);
+    answer(&mut bench, *waiting, Verdict::Ready { bytes: 3, salt: [1; 16] });
+    let asked = holder.requests(&mut bench);
+    let [Asked::Many(next, Wish::Queue(Route::Server), names)] = &asked[..] else { panic!("one request") };
+    assert_eq!(names.len(), 1);
+    answer(&mut bench, *next, Verdict::Queued { place: 1 });
+    assert_eq!(shown(&mut bench).0, [], "that for which it waits is perhaps its own transfer");
+    bench.take([Input::Transfer(*waiting, TransferOutcome::Received(Err("cut off".to_owned())))]);
+    answer(&mut bench, *next, Verdict::Queued { place: 1 });
+    assert_eq!(shown(&mut bench).0, [place(1)]);
 }
