@@ -80,7 +80,12 @@ fn can_be_left_out(update: &Update) -> bool {
         Update::Done(_) => false,
         Update::Event(event) => !matches!(
             event,
-            Event::Message(_) | Event::Result(_) | Event::FileDone { .. } | Event::Joined { .. }
+            Event::Message(_)
+                | Event::Result(_)
+                | Event::FileDone { .. }
+                | Event::FileHolders { .. }
+                | Event::FileHolderDropped { .. }
+                | Event::Joined { .. }
         ),
     }
 }

@@ -193,8 +193,6 @@ impl Engine {
             return;
         };
         let Some(plan) = &gather.plan else { return };
-        let file = &gather.holders[0].hit.file;
-        let (name, done, total) = (file.name.clone(), plan.done_bytes(), file.bytes);
         let waits = gather.holders.iter().any(|holder| !holder.has_card && !holder.is_dropped);
         let is_over = !plan.can_go_on() && !waits;
         if !gather.asked.is_empty() {
@@ -204,8 +202,9 @@ impl Engine {
         }
         if gather.told_at.is_none_or(|at| now.duration_since(at) >= PROGRESS_EVERY) {
             gather.told_at = Some(now);
-            let client = gather.fetch.client;
-            self.local.tell(client, Event::FileProgress { name, done, total });
+            let file = &gather.holders[0].hit.file;
+            let (name, done, total) = (file.name.clone(), plan.done_bytes(), file.bytes);
+            self.local.tell(gather.fetch.client, Event::FileProgress { name, done, total });
         }
         if is_over {
             self.give_gather_up(task);
