@@ -1,7 +1,7 @@
 //! A file that several peers hold, from both sides.
 
 use wire::pieces::{Link, PIECE_BYTES, Piece};
-use wire::signal::{FileRequest, Route, Verdict, Wish};
+use wire::signal::{FileRequest, Reason, Route, Verdict, Wish, Withdrawal};
 
 use super::queue::Talk;
 use super::*;
@@ -118,6 +118,63 @@ fn pieces_that_are_here_are_not_requested_again_also_of_the_only_holder() {
     assert_eq!((asked.offset, asked.wish), (2 * PIECE_BYTES, Wish::Pieces(Route::Server, 3 * PIECE_BYTES)));
     let shown = |event: &Event| matches!(event, Event::FileProgress { done, .. } if *done == 9 * PIECE_BYTES);
     assert!(talk.bench.events.iter().any(shown));
+}
+
+#[test]
+fn a_full_disk_ends_the_fetch_and_is_told_to_the_holder() {
+    let mut talk = Talk::new();
+    let id = fetches(&mut talk, Prepared::From(0));
+    talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
+    let asked = requests(&mut talk).remove(0);
+    talk.answer(&asked, Verdict::Ready { bytes: file().bytes, salt: [2; 16] });
+    let why = "the disk is full".to_owned();
+    talk.bench.take([Input::Transfer(asked.transfer, TransferOutcome::DiskFull(why.clone()))]);
+    assert_eq!(talk.shown().1, [why]);
+    let full = signal::encode(&Withdrawal { transfer: asked.transfer, reason: Reason::DiskFull });
+    assert_eq!(talk.heard(Kind::Request), [full]);
+    assert_eq!(talk.bench.count(|effect| matches!(effect, Effect::ClosePieces(_))), 1);
+}
+
+#[test]
+fn a_cancelled_fetch_stops_what_is_underway_and_takes_the_rest_back() {
+    for is_moving in [true, false] {
+        let mut talk = Talk::new();
+        let id = fetches(&mut talk, Prepared::From(0));
+        talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
+        let asked = requests(&mut talk).remove(0);
+        if is_moving {
+            talk.answer(&asked, Verdict::Ready { bytes: file().bytes, salt: [2; 16] });
+        }
+        talk.bench.effects.clear();
+        talk.bench.take([Input::Gone(CLIENT)]);
+        let left = signal::encode(&Withdrawal { transfer: asked.transfer, reason: Reason::Left });
+        let expected = if is_moving { Vec::new() } else { vec![left] };
+        assert_eq!(talk.heard(Kind::Request), expected);
+        let stops =
+            talk.bench.effects.iter().filter(|effect| matches!(effect, Effect::StopReceive(_))).count();
+        assert_eq!(stops, usize::from(is_moving));
+        assert_eq!(talk.bench.count(|effect| matches!(effect, Effect::ClosePieces(_))), 1);
+    }
+}
+
+#[test]
+fn what_was_asked_over_a_lost_connection_is_asked_again_and_what_waits_keeps_its_place() {
+    for waits in [false, true] {
+        let mut talk = Talk::new();
+        let id = fetches(&mut talk, Prepared::From(0));
+        talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
+        let asked = requests(&mut talk).remove(0);
+        if waits {
+            talk.answer(&asked, Verdict::Queued { place: 1 });
+        }
+        talk.bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+        assert!(talk.bench.engine.next_deadline().is_none_or(|at| at > talk.bench.now.instant));
+        talk.bench.join();
+        talk.bench.hear_card(&card_of_b(START, START));
+        let again = requests(&mut talk).remove(0);
+        assert_eq!(again.transfer == asked.transfer, waits);
+        assert_eq!((again.offset, again.wish), (asked.offset, asked.wish));
+    }
 }
 
 #[test]
