@@ -195,14 +195,7 @@ impl Renderer {
             Event::FileHolderDropped { reason, .. } => {
                 write!(out, "{} {}", self.mark("dropped", 33), Escaped(reason))
             }
-            Event::FileHolders { holders, .. } => {
-                write!(out, "{}", self.mark("from", 34))?;
-                for (at, HolderPart { from, bytes, route }) in holders.iter().enumerate() {
-                    let comma = if at == 0 { "" } else { ";" };
-                    write!(out, "{comma} {from}, {}, {bytes} bytes", how_moved(*route))?;
-                }
-                Ok(())
-            }
+            Event::FileHolders { holders, .. } => self.holders(holders, out),
             Event::FileSent { to, name, bytes, sha256, route } if trace => {
                 let (name, how) = (Escaped(name.as_str()), how_moved(*route));
                 write!(out, "{} {name} to {to}, {how}, {bytes} bytes", self.mark("sent", 34))?;
@@ -213,6 +206,16 @@ impl Renderer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Who has sent how much of a file.
+    fn holders(&self, holders: &[HolderPart], out: &mut String) -> fmt::Result {
+        write!(out, "{}", self.mark("from", 34))?;
+        for (at, HolderPart { from, bytes, route }) in holders.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ";" };
+            write!(out, "{comma} {from}, {}, {bytes} bytes", how_moved(*route))?;
+        }
+        Ok(())
     }
 
     fn connection(
