@@ -137,7 +137,13 @@ impl World {
             self.proxy.mute(is_mute);
             let text = format!("{round}: the receipt {what}");
             sender.type_line(&format!("/msg {} {text}", PEERS[to].0));
-            recipient.event("message", |event| event["text"] == text.as_str());
+            let message = recipient.event("message", |event| event["text"] == text.as_str());
+            // After a complaint, a sender waits for receipts before it sends more.
+            if !is_mute {
+                sender.event("delivered", |event| {
+                    event["to"] == PEERS[to].0 && event["number"] == message["number"]
+                });
+            }
         }
         self.said[to].hear(recipient);
         self.proxy.mute(false);
