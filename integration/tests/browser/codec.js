@@ -113,6 +113,9 @@ function messages(examples) {
       "toserver 12, change": { type: "Change", base: examples.get("toserver 12, change").parts[2], removed: ["lectures/tides.pdf"], files: [file] },
       "toserver 13, publishlimited": { type: "PublishLimited", part: 0, last: true, files: limited },
       "toserver 14, changelimited": { type: "ChangeLimited", base: examples.get("toserver 14, changelimited").parts[2], removed: [], files: limited },
+      "toserver 15, joininvited, if the invitation names another server": {
+        type: "JoinInvited", card, proof: join[5], invitation: { id: claim[0], mac: claim[1] },
+      },
       "toserver 11, find": { type: "Find", id: 7, text: 'sea "high water" -ext:pdf', skip: 0, limit: 100 },
     },
     toPeer: {
@@ -140,6 +143,7 @@ function messages(examples) {
         type: "BadSearch", id: 7, column: 5,
         detail: "this parenthesis is not closed; put it in double quotes to search for it",
       },
+      "topeer 18, invited": { type: "Invited", proof: examples.get("topeer 18, invited").parts[2] },
     },
   };
 }
