@@ -330,6 +330,23 @@ impl Shell {
         self.files.stores.remove(&task);
     }
 
+    pub(super) fn prepare(&mut self, task: TaskId, download: Download) {
+        let home = Arc::clone(&self.home);
+        self.spawn(
+            move |_| Message::input(Input::Prepared(task, jobs::prepare(&home, &download))),
+            move |e| Message::input(Input::Prepared(task, Err(e))),
+        );
+    }
+
+    pub(super) fn prepare_many(&mut self, task: TaskId, downloads: Vec<Download>) {
+        let home = Arc::clone(&self.home);
+        let count = downloads.len();
+        self.spawn(
+            move |_| Message::input(Input::PreparedMany(task, jobs::prepare_many(&home, &downloads))),
+            move |e| Message::input(Input::PreparedMany(task, vec![Err(e); count])),
+        );
+    }
+
     /// Receives in a thread of its own. The transfer can be stopped from now on.
     fn spawn_receiving(
         &mut self,

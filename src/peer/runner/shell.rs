@@ -315,16 +315,7 @@ impl Shell {
                     connection.finish(None);
                 }
             }
-            Effect::MakeKey => {
-                let (home, passphrase) = (Arc::clone(&self.home), self.passphrase.clone());
-                self.spawn(
-                    move |_| {
-                        let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
-                        Message::input(Input::KeyMade(jobs::make_key(&home, passphrase)))
-                    },
-                    |e| Message::input(Input::KeyMade(Err(e))),
-                );
-            }
+            Effect::MakeKey => self.make_key(),
             Effect::DestroyKey(made_at) => {
                 if let Err(e) = self.home.destroy_encryption_pair(made_at) {
                     self.tell_all(&format!("{e}; it is tried again at the next start"));
@@ -339,24 +330,8 @@ impl Shell {
             }
             Effect::ReadShare => self.read_share(Read::All),
             Effect::ChangeShare(change) => self.read_share(Read::AfterChange(change)),
-            Effect::Prepare(task, download) => {
-                let home = Arc::clone(&self.home);
-                self.spawn(
-                    move |_| Message::input(Input::Prepared(task, jobs::prepare(&home, &download))),
-                    move |e| Message::input(Input::Prepared(task, Err(e))),
-                );
-            }
-            Effect::PrepareMany(task, downloads) => {
-                let home = Arc::clone(&self.home);
-                let count = downloads.len();
-                self.spawn(
-                    move |_| {
-                        let prepared = jobs::prepare_many(&home, &downloads);
-                        Message::input(Input::PreparedMany(task, prepared))
-                    },
-                    move |e| Message::input(Input::PreparedMany(task, vec![Err(e); count])),
-                );
-            }
+            Effect::Prepare(task, download) => self.prepare(task, download),
+            Effect::PrepareMany(task, downloads) => self.prepare_many(task, downloads),
             Effect::ReceiveMany(job) => self.receive_many(job),
             Effect::SendMany(job) => self.send_many(job),
             Effect::OpenPieces(task, download) => self.open_pieces(task, download),
@@ -369,6 +344,17 @@ impl Shell {
             Effect::Send(job) => self.send(job),
         }
         Ok(())
+    }
+
+    fn make_key(&mut self) {
+        let (home, passphrase) = (Arc::clone(&self.home), self.passphrase.clone());
+        self.spawn(
+            move |_| {
+                let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
+                Message::input(Input::KeyMade(jobs::make_key(&home, passphrase)))
+            },
+            |e| Message::input(Input::KeyMade(Err(e))),
+        );
     }
 
     pub(super) fn tell(&mut self, client: ClientId, update: Update) {
