@@ -21,8 +21,8 @@ use super::transfers::Transfer;
 use super::{ARRIVED_WITHIN, FIRST_WITH_SMALL_MAILBOXES, FIRST_WITH_TRANSFERS, SERVERS};
 use crate::simulation::schedule::Schedule;
 
-/// About 60 envelopes.
-const SMALL_MAILBOX_BYTES: u64 = 64 << 10;
+/// Seven envelopes.
+const SMALL_MAILBOX_BYTES: u64 = 8 << 10;
 const TICK: Duration = Duration::from_millis(100);
 /// The chance that a packet is lost while things go wrong, and that it comes late or twice.
 const LOST: f64 = 0.05;
