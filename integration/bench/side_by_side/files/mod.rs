@@ -219,8 +219,8 @@ impl Suite<'_> {
         let there = Amount::at(&self.target)?;
         ensure!(there == amount, "{} fetched {there:?} of {amount:?}", way.name());
         if self.target.is_dir() {
-            // Removed in the end, because ext4 without a journal gives no inode out again for some seconds after its file was
-            // deleted: many files that are deleted make the creation of others five times slower.
+            // Removed in the end, because ext4 without a journal gives no inode out again for up to five minutes after its file was
+            // deleted: many files that are deleted make the creation of others several times slower.
             let mut aside = (1_u32..).map(|number| self.target.with_extension(number.to_string()));
             let aside = aside.find(|path| !path.exists()).context("there is always a next number")?;
             std::fs::rename(&self.target, aside).context("cannot move what was fetched aside")?;
