@@ -42,6 +42,8 @@ const OUTGOING_MAX: usize = 1024;
 enum NoSession {
     /// The server cannot be reached. Another attempt follows.
     Unreachable(String),
+    /// It is not the server that this peer knows by this address. Another attempt follows.
+    Unproven(String),
     /// The server has refused this peer.
     Refused(ErrorCode, String),
     /// This peer ends.
@@ -145,13 +147,13 @@ struct Dialler {
 impl Dialler {
     fn run(&self) {
         let mut pause = RETRY_FIRST;
-        let mut failures = Vec::new();
+        let (mut failures, mut unproven) = (Vec::new(), Vec::new());
         for access in self.servers.iter().cycle() {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
             let begun = Instant::now();
-            let ended = self.session(access);
+            let ended = self.session(access, &mut unproven);
             if ended.is_ok() && begun.elapsed() >= SESSION_SHORT {
                 pause = RETRY_FIRST;
             }
@@ -161,9 +163,12 @@ impl Dialler {
                 // An attempt that has waited for the server in vain was a pause already.
                 retry = retry.saturating_sub(begun.elapsed());
             }
+            if let Err(NoSession::Unproven(why)) = &ended {
+                unproven.push(why.clone());
+            }
             let net = match ended {
                 Ok(()) => Net::Lost(retry),
-                Err(NoSession::Unreachable(why)) => {
+                Err(NoSession::Unreachable(why) | NoSession::Unproven(why)) => {
                     failures.push(why);
                     // Commands may fail only if no server can be reached.
                     if failures.len() < self.servers.len() {
@@ -185,6 +190,7 @@ impl Dialler {
                 Err(NoSession::Stopped) => return,
             };
             failures.clear();
+            unproven.clear();
             self.say(net);
             if self.woken.recv_timeout(retry) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 return;
@@ -198,8 +204,9 @@ impl Dialler {
         let _ = self.runner.send(Message::net(net));
     }
 
-    /// One connection, from dialling to its end.
-    fn session(&self, access: &Access) -> Result<(), NoSession> {
+    /// One connection, from dialling to its end. If the server answers, this peer reports `unproven`: why servers before it are
+    /// not those that this peer knows.
+    fn session(&self, access: &Access, unproven: &mut Vec<String>) -> Result<(), NoSession> {
         let unreachable = |e: io::Error| {
             NoSession::Unreachable(format!(
                 "no server at {}: {e}; start it with `cargo run --bin server` or name another with --server",
@@ -213,7 +220,12 @@ impl Dialler {
         prepare(&stream).map_err(unreachable)?;
         let stream = Arc::new(stream);
         let mut reader = Reader::new(Arc::clone(&stream));
-        let greeting = self.join(&stream, &mut reader, server)?;
+        let joined = self.join(&stream, &mut reader, server);
+        if matches!(joined, Ok(_) | Err(NoSession::Refused(..))) && !unproven.is_empty() {
+            let report = Message::Unproven(std::mem::take(unproven));
+            self.runner.send(report).map_err(|_| NoSession::Stopped)?;
+        }
+        let greeting = joined?;
         let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
         let socket = stream.socket();
         let address = socket.peer_addr().map(|address| {
@@ -269,7 +281,7 @@ impl Dialler {
         self.runner
             .send(Message::Join { greeting, server, binding, reply })
             .map_err(|_| NoSession::Stopped)?;
-        let joining = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unreachable)?;
+        let joining = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unproven)?;
         let Joining { message, asks_for } = joining;
         stream.write_all(&frame::frame(&message)).map_err(broken)?;
         let answer = next();

@@ -29,7 +29,7 @@ pub enum Event {
     /// The state of the connection to the server has changed. The first connection is a [`Event::Joined`].
     Connection {
         state: ConnectionState,
-        /// The server's address, as it was given.
+        /// The address of the server of that connection; all of them, as they were given, while they are tried.
         server: String,
         /// Why it is lost, or why it could not be made.
         reason: Option<String>,

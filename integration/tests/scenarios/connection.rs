@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use integration::{Process, Sandbox, Server};
+use integration::{Peer, Process, Sandbox, Server};
 use serde_json::Value;
 
 /// Deadline for the answer to a request without a server, on a busy machine.
@@ -52,4 +52,28 @@ fn every_client_is_told_that_the_server_is_gone_and_back() {
     let count =
         |client: &Process| client.events("connection", 1).iter().filter(|e| e["state"] == "lost").count();
     assert!(clients.iter().all(|client| count(client) == 1), "each loss is told once");
+}
+
+#[test]
+fn a_peer_says_which_server_it_is_back_at_and_which_has_another_key() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.server_to_restart();
+    let second = Server::start_at(&sandbox.path("second_data"), "127.0.0.1:0");
+    let (data, address) = (first.data().to_owned(), first.address().to_string());
+    let a = sandbox.peer("A", first.address());
+    let a = Peer { server: format!("{address},{}", second.address()), ..a };
+    let listening = a.start(&["listen"]);
+    listening.event("joined", |joined| joined["server"] == address);
+    first.stop();
+    let lost = listening.event("connection", is_connection("lost"));
+    assert_eq!(lost["server"], address);
+    let back = listening.event("connection", is_connection("back"));
+    assert_eq!(back["server"], second.address().to_string());
+    listening.kill();
+    // The next server can be joined, but somebody may have taken the place of the first one.
+    std::fs::remove_dir_all(&data).expect("the sandbox can be written");
+    let _impostor = Server::start_at(&data, &address);
+    let asked =
+        a.run(&["who"]).expect(0).says(&[&address, "is a new server", "going on with another server"]);
+    assert_eq!(asked.events("joined")[0]["server"], second.address().to_string());
 }

@@ -20,8 +20,10 @@ impl Local {
         reason: Option<String>,
         retry: Option<Duration>,
     ) -> Event {
+        // The server of the connection, or all that are tried.
+        let server = self.link.as_ref().map_or(&self.server, |link| &link.address).clone();
         let retry_ms = retry.map(|retry| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
-        Event::Connection { state, server: self.server.clone(), reason, retry_ms }
+        Event::Connection { state, server, reason, retry_ms }
     }
 }
 
@@ -60,8 +62,8 @@ impl Engine {
 
     /// Drops a joined connection that does not work any more. Clients are told at once.
     fn lost(&mut self, why: String, retry: Option<Duration>) {
-        self.disconnected();
         let lost = self.local.connection_event(ConnectionState::Lost, Some(why.clone()), retry);
+        self.disconnected();
         self.local.emit(&lost);
         self.trouble = Some(why);
     }

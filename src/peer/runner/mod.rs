@@ -60,6 +60,8 @@ pub(super) enum Message {
         local: IpAddr,
         writer: Writer,
     },
+    /// Why servers are not those that this peer knows, although it goes on with another one.
+    Unproven(Vec<String>),
     /// Asks for the message that joins this server, or why this peer does not join it.
     Join {
         greeting: Greeting,

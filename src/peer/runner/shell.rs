@@ -220,6 +220,12 @@ impl Shell {
                 self.listen();
                 return Some(Input::Net(Net::Joined { greeting, address, pinned_certificate }));
             }
+            // Somebody may have taken the place of a server that this peer knows.
+            Message::Unproven(reasons) => {
+                for why in reasons {
+                    self.tell_all(&format!("{why}; going on with another server"));
+                }
+            }
             Message::Join { greeting, server, binding, reply } => {
                 let checked = self.check_server(&server, &greeting);
                 self.membership.token = greeting.nonce;
