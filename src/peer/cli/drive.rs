@@ -118,6 +118,8 @@ pub(super) struct Session<'r> {
     open: usize,
     /// Those of them that run until the user ends them. They can be given to another process.
     standing: Vec<Command>,
+    /// Whether one of them fetches files.
+    is_fetching: bool,
     /// How many messages were printed and are not confirmed to the peer.
     unconfirmed: u64,
     /// Why standard output cannot be written. Later messages are not confirmed.
@@ -144,6 +146,7 @@ impl<'r> Session<'r> {
             is_online: Arc::default(),
             open: 0,
             standing: Vec::new(),
+            is_fetching: false,
             unconfirmed: 0,
             output_error: None,
             is_draining: false,
@@ -235,7 +238,14 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn interrupted(&self) -> Ending {
+    fn interrupted(&mut self) -> Ending {
+        if self.is_fetching {
+            self.show(&Event::error(
+                "interrupted; what has arrived is kept, and the same command fetches the rest",
+            ));
+            let printed = self.renderer.flush();
+            self.note(printed);
+        }
         // The user ends commands without an end in this way, so it is not a failure.
         let has_no_end = |command: &Command| match command {
             Command::Listen { count, timeout } => count.is_none() && timeout.is_none(),
@@ -284,6 +294,7 @@ impl<'r> Session<'r> {
 
     fn command(&mut self, command: Command) {
         self.open += 1;
+        self.is_fetching |= matches!(command, Command::Get { .. });
         if matches!(command, Command::Search { .. }) {
             self.searched = Some(command.clone());
         }
@@ -329,6 +340,7 @@ impl<'r> Session<'r> {
             }
             Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
+                self.is_fetching &= self.open > self.standing.len();
                 // At a prompt, the user has seen the failure; the exit status only tells whether messages stay
                 // undelivered at the end.
                 if self.printer.is_none() || self.is_draining {
