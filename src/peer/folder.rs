@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use wire::FileName;
 use wire::escape::Escaped;
@@ -48,6 +48,11 @@ impl Folder {
         let handle = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let path = path.to_owned();
         Ok(Self { handle, path })
+    }
+
+    /// Locks the directory until the handle is closed or locked in another way.
+    pub(crate) fn lock(&self, how: FlockOperation) -> io::Result<()> {
+        Ok(rustix::fs::flock(&self.handle, how)?)
     }
 
     /// Opens a directory inside this one. Makes it if it does not exist. Its mode is 0700 afterwards.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use integration::http::until;
 use integration::{Finished, Passing, Peer, Proxy, Sandbox};
+use rustix::process::Signal;
 
 const SMALL_FILES: usize = 1500;
 
@@ -111,5 +112,37 @@ fn a_pattern_fetches_through_the_server_and_only_what_it_may() {
     let fetched = mine.event("result", |event| event["kind"] == "fetched");
     assert_eq!((fetched["failed"].as_u64(), fetched["files_done"].as_u64()), (Some(0), Some(some - 2)));
     mine.kill();
+    check(&a.dir.join("downloads"), &["lectures", "lectures/week 1"]);
+}
+
+#[test]
+fn an_interrupted_get_of_many_leaves_nothing_hidden_and_one_that_was_killed_only_until_the_next() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), holder(&sandbox, server.address()));
+    let _sharing = b.share();
+    until("the files are found", || {
+        let found = a.run(&["search", "file:other.txt"]).expect(0).answers("file").len();
+        (found == 1).then_some(())
+    });
+    let folder = a.dir.join("downloads/lectures");
+    let hidden = || {
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".")).count()
+    };
+    // So slow that files have no names yet when they are seen.
+    let get = ["--down-limit", "64K", "get", "lectures/**.txt", "--from", "B"];
+    for signal in [Signal::INT, Signal::KILL] {
+        let fetching = a.start(&get);
+        until("a file arrives", || (hidden() > 0).then_some(()));
+        fetching.signal(signal);
+        let got = fetching.finish();
+        if signal == Signal::INT {
+            got.expect(1).says(&["what has arrived is kept, and the same command fetches the rest"]);
+            assert_eq!(hidden(), 0);
+            assert!(std::fs::read_dir(&folder).is_ok_and(|mut there| there.next().is_some()), "it is kept");
+        }
+    }
+    a.run(&["get", "lectures/**", "--from", "B"]).expect(0);
     check(&a.dir.join("downloads"), &["lectures", "lectures/week 1"]);
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use wire::protocol::TransferId;
 use wire::signal::Route;
@@ -26,6 +27,9 @@ use crate::peer::transfer::{Listener, Membership, PieceStore, RateLimit};
 /// How often a transfer, or the reading of a shared file, reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// How long transfers may take at the end to record what has arrived.
+const RECEIVING_END_WAIT: Duration = Duration::from_secs(5);
+
 /// Reports the progress of a transfer.
 type Tell<'a> = dyn FnMut(TransferOutcome) + Send + 'a;
 
@@ -43,6 +47,8 @@ pub(super) struct Files {
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
+    /// Closed when all threads that receive have ended.
+    received: Option<(Sender<()>, Receiver<()>)>,
     /// The files that come from several holders. Each is empty until it is open.
     stores: HashMap<TaskId, Arc<OnceLock<PieceStore>>>,
     up_limit: Option<Arc<RateLimit>>,
@@ -356,14 +362,33 @@ impl Shell {
         let (home, server) = (Arc::clone(&self.home), self.membership.clone());
         let stop = Arc::<Stop>::default();
         self.files.receiving.insert(id, Arc::clone(&stop));
+        let is_underway = self.files.received.get_or_insert_with(|| bounded(0)).0.clone();
         let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
         self.spawn(
             move |messages| {
                 let tell = &mut |progress| drop(messages.send(outcome(progress)));
-                outcome(receive(&home, &server, &stop, tell))
+                let received = outcome(receive(&home, &server, &stop, tell));
+                drop(is_underway);
+                received
             },
             move |e| outcome(TransferOutcome::Received(Err(e))),
         );
+    }
+
+    /// Stops what is being received when the peer ends, and waits until what has arrived is recorded or has its name. A part that
+    /// nobody continues would stay hidden on the disk else.
+    pub(super) fn end_receiving(&mut self, waiting: &Receiver<Message>) {
+        self.files.receiving.drain().for_each(|(_, stop)| stop.set());
+        let Some((_, ended)) = self.files.received.take() else { return };
+        let late = after(RECEIVING_END_WAIT);
+        loop {
+            select! {
+                recv(ended) -> _ => return,
+                // The threads must not wait for room in the mailbox.
+                recv(waiting) -> _ => {}
+                recv(late) -> _ => return,
+            }
+        }
     }
 
     pub(super) fn send_many(&mut self, job: Box<SendManyJob>) {

@@ -113,6 +113,7 @@ impl Shell {
         if let Some(connection) = self.connection.take() {
             connection.finish(self.writer.take());
         }
+        self.end_receiving(waiting);
         let Self { engine, disk, home, mut clients, _lock, .. } = self;
         drop(engine);
         if let Err(error) = disk.close(&home) {

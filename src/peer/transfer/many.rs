@@ -18,7 +18,7 @@ use wire::many::{Entry, NotSent, open_end, open_entry, seal_end, seal_entry};
 use wire::transfer::{CHUNK_BYTES, FileOpener, FileSealer, RECORD_BYTES_MAX, TransferKey};
 use wire::{Digest, FileName};
 
-use super::part::{PART, PREFIX, RECEIVED_MODE};
+use super::part::{self, RECEIVED_MODE};
 use super::rate::Paced;
 use super::receive::HEADER_RECORD_BYTES_MAX;
 use super::{Destination, IDLE_MAX, RateLimit, Received, TransferError};
@@ -297,7 +297,7 @@ impl<'w> Writer<'w> {
         }
         let folder = self.folder(&expected.destination)?;
         let path = expected.destination.path();
-        let name = OsString::from(format!("{PREFIX}{}-{number}{PART}", self.transfer));
+        let name = part::name_of_many(&self.transfer, number);
         let mut file =
             folder.create_new(&name, RECEIVED_MODE).map_err(FileError::of("receive into", &path))?;
         if let Err(error) = file.write_all(content) {
@@ -319,6 +319,9 @@ impl<'w> Writer<'w> {
             self.folders.clear();
         }
         let folder = Rc::new(destination.make()?);
+        // What stays does no harm.
+        let _ = part::remove_forgotten(&folder);
+        part::hold(&folder);
         self.folders.insert(key, Rc::clone(&folder));
         Ok(folder)
     }
@@ -352,7 +355,7 @@ impl<'w> Writer<'w> {
             match result {
                 Ok(path) => self.named.push(Named { number, folder, path }),
                 Err(error) => {
-                    // What stays is removed later, as of other interrupted transfers.
+                    // What stays is removed by the next transfer into this folder.
                     let _ = folder.remove(&name);
                     self.failed(number, error);
                 }

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 use sha2::{Digest as _, Sha256};
 use wire::Digest;
+use wire::protocol::TransferId;
 
 use super::Destination;
 use crate::peer::command::Existing;
@@ -225,10 +226,47 @@ fn busy() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "another transfer receives the same file; wait for it")
 }
 
+/// Removes the parts that no later transfer will use: those that were not continued for long, and those of transfers of many files
+/// that were stopped or killed. Files of many are not continued, because they are small.
+///
+/// Such a transfer holds the folder locked while it has parts there (see [`hold`]), and a lock ends with its process. So if nobody
+/// has the folder locked, their transfers have ended. Without locks, they are removed like the others.
 pub(super) fn remove_forgotten(folder: &Folder) -> io::Result<()> {
+    let is_free = folder.lock(FlockOperation::NonBlockingLockExclusive).is_ok();
+    let removed = remove_unused(folder, is_free);
+    if is_free {
+        folder.lock(FlockOperation::Unlock)?;
+    }
+    removed
+}
+
+/// Marks that a transfer of many files has parts in the folder, until the folder is closed.
+pub(super) fn hold(folder: &Folder) {
+    // Waits only while another transfer looks for parts to remove. Not every file system has locks; without them, nobody can lock the
+    // folder to remove these parts either.
+    let _ = folder.lock(FlockOperation::LockShared);
+}
+
+/// The name of the part of one of many files.
+pub(super) fn name_of_many(transfer: &str, number: usize) -> OsString {
+    format!("{PREFIX}{transfer}-{number}{PART}").into()
+}
+
+fn is_of_many(stem: &str) -> bool {
+    let is_number = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_transfer =
+        |hex: &str| hex.len() == 2 * size_of::<TransferId>() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    stem.split_once('-').is_some_and(|(transfer, number)| is_transfer(transfer) && is_number(number))
+}
+
+fn remove_unused(folder: &Folder, is_free: bool) -> io::Result<()> {
     for name in folder.names()? {
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(PART)) else { continue };
-        if !stem.starts_with(PREFIX) {
+        let Some(of) = stem.strip_prefix(PREFIX) else { continue };
+        if is_of_many(of) {
+            if is_free {
+                folder.remove(&name)?;
+            }
             continue;
         }
         let file = folder.open_file(&name)?;

@@ -307,3 +307,53 @@ fn a_cancelled_transfer_ends() {
     assert!(!entries(dir.path()).iter().any(|name| name.starts_with('.')), "nothing hidden is left");
     drop(writer.join().expect("the writer does not panic"));
 }
+
+#[test]
+fn what_a_killed_transfer_of_many_has_left_is_removed_by_the_next_one_and_not_before_it_has_ended() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let left = format!(".switchboard-{}-7.part", "0123456789abcdef".repeat(2));
+    let one = format!(".switchboard-{}.part", Digest::of(b"one"));
+    for name in [&left, &one] {
+        std::fs::write(dir.path().join(name), b"x").expect("it can be written");
+    }
+    let arrive = |name: &str| {
+        let header = header(name, b"x");
+        let mut sealer = FileSealer::new(&key());
+        let mut bytes = sealed(&mut sealer, &header, b"x");
+        bytes.extend(seal_end(&mut sealer));
+        receive(bytes, &[expected(dir.path(), &header, Existing::Refuse)]).0.expect("it arrives");
+    };
+    // As another transfer of many files does while it has parts here.
+    let other = File::open(dir.path()).expect("it is there");
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockShared).expect("it is ours");
+    arrive("first");
+    assert_eq!(entries(dir.path()), [&left, &one, "first"], "the other one may give it its name");
+    drop(other);
+    arrive("second");
+    assert_eq!(entries(dir.path()), [&one, "first", "second"], "what can be continued stays");
+}
+
+#[test]
+fn a_transfer_of_many_holds_its_folder_while_it_has_parts_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = crate::peer::folder::Folder::open(dir.path()).expect("it is there");
+    let headers = ["a", "b"].map(|name| header(name, b"x"));
+    let mut sealer = FileSealer::new(&key());
+    let first = sealed(&mut sealer, &headers[0], b"x");
+    let rest = [sealed(&mut sealer, &headers[1], b"x"), seal_end(&mut sealer)].concat();
+    let files = headers.each_ref().map(|header| expected(dir.path(), header, Existing::Refuse));
+    let (mut near, far) = pair();
+    near.write_all(&first).expect("it takes so little");
+    let mut looked = false;
+    let received = receive_many(far, &key(), &files, None, &mut |_: Reports| {
+        if !std::mem::replace(&mut looked, true) {
+            let locked = folder.lock(rustix::fs::FlockOperation::NonBlockingLockExclusive);
+            assert_eq!(locked.err().map(|e| e.kind()), Some(std::io::ErrorKind::WouldBlock));
+            near.write_all(&rest).expect("it takes so little");
+        }
+        true
+    });
+    received.expect("they arrive");
+    assert!(looked);
+    folder.lock(rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("it has ended");
+}
