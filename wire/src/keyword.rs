@@ -94,9 +94,15 @@ pub enum BadEntry {
     NoComma,
     #[error(
         "expected `keyword, filename;`, found a second comma; is a `;` missing before it? Put a name or keyword that has a \
-         comma or semicolon into double quotes"
+         comma or semicolon into double quotes, and @ in front of the name of a peer; until this is corrected, nobody may fetch the \
+         file"
     )]
     SecondComma,
+    #[error(
+        "expected a comma before {0}; put a file name that ends like this into double quotes; until this is corrected, nobody may \
+         fetch the file"
+    )]
+    NoCommaBefore(String),
     #[error("a double quote is not closed on its line; inside quotes, write \"\" for one double quote")]
     OpenQuote,
     #[error(
@@ -137,7 +143,7 @@ pub struct Parsed {
     /// The valid pairs in the order of the text. Repeated pairs, compared by the folded keyword, are left out.
     pub pairs: Vec<(Keyword, FileName)>,
     /// The files that entries limit, in the order of the text. Only who is in all limits of a file may fetch it. An entry whose
-    /// names cannot be read limits its file to nobody, so that a typing error makes nothing public.
+    /// names cannot be read, or are not marked as such, limits its file to nobody, so that a typing error makes nothing public.
     pub limits: Vec<(FileName, Audience)>,
     /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
     pub problems: Vec<Problem>,
@@ -261,19 +267,31 @@ impl<'t> Reader<'t> {
         self.at += 1;
         self.skip_white_space();
         let name_at = self.at;
-        let name = self.item()?;
-        let audience = self.audience()?;
-        let keyword = keyword.parse().map_err(|bad: BadKeyword| (keyword_at, bad.into()))?;
-        let file = name.parse().map_err(|bad: BadFileName| (name_at, bad.into()))?;
+        let is_quoted = self.text[name_at..].starts_with('"');
+        let mut name = self.item()?;
+        let mut audience = self.audience();
+        if !is_quoted && let Some(at) = names_in(&name) {
+            let names = name[at..].to_owned();
+            audience = Err((name_at, BadEntry::NoCommaBefore(names)));
+            name = name[..at].trim_end().to_owned().into();
+        }
+        let bad_item = |at: usize, bad: BadEntry| match &audience {
+            // That is why the item is bad: it is of two entries.
+            Err((comma_at, BadEntry::SecondComma)) => (*comma_at, BadEntry::SecondComma),
+            _ => (at, bad),
+        };
+        let keyword = keyword.parse().map_err(|bad: BadKeyword| bad_item(keyword_at, bad.into()))?;
+        let file = name.parse().map_err(|bad: BadFileName| bad_item(name_at, bad.into()))?;
         Ok(Entry { keyword, name, file, audience })
     }
 
-    /// Reads the names behind the file name, if there are any. Anything else is more likely the next entry, without a semicolon
-    /// before it.
-    fn audience(&mut self) -> Result<Result<Audience, Misplaced>, Misplaced> {
+    /// Reads the names behind the file name, if there are any. Anything else is a typing error, or the next entry without a
+    /// semicolon before it. After an error, the next entry begins after the next semicolon.
+    fn audience(&mut self) -> Result<Audience, Misplaced> {
         let comma_at = self.at;
-        let Some(after) = self.text[self.at..].strip_prefix(',') else { return Ok(Ok(Audience::Everyone)) };
+        let Some(after) = self.text[self.at..].strip_prefix(',') else { return Ok(Audience::Everyone) };
         if !after.trim_start().trim_start_matches('"').starts_with('@') {
+            self.skip_broken_entry();
             return Err((comma_at, BadEntry::SecondComma));
         }
         let names_at = self.text.len() - after.trim_start().len();
@@ -288,11 +306,11 @@ impl<'t> Reader<'t> {
                 }
                 Err(misplaced) => {
                     self.skip_broken_entry();
-                    return Ok(Err(misplaced));
+                    return Err(misplaced);
                 }
             }
         }
-        Ok(names.parse().map_err(|bad: BadAudience| (names_at, bad.into())))
+        names.parse().map_err(|bad: BadAudience| (names_at, bad.into()))
     }
 
     /// Reads a keyword or a file name, up to the separator behind it.
@@ -357,6 +375,8 @@ pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> 
     while reader.skip_to_entry() {
         let entry_at = reader.at;
         match reader.entry() {
+            // Behind a second comma there may be another entry.
+            Ok(Entry { audience: Err((_, BadEntry::SecondComma)), .. }) => {}
             Ok(Entry { keyword, file, .. }) if is_removed(&keyword, &file) => {
                 let place = with_its_line(text, entry_at, reader.at);
                 kept.push_str(&text[copied..place.start.max(copied)]);
@@ -415,8 +435,18 @@ pub fn write_limited<'a>(
     text
 }
 
+/// Where names of peers begin that an item without quotes ends with. They belong behind a comma.
+fn names_in(item: &str) -> Option<usize> {
+    let at = item
+        .char_indices()
+        .zip(item.chars().skip(1))
+        .find(|((_, c), next)| c.is_whitespace() && *next == '@');
+    let at = at.map(|((at, c), _)| at + c.len_utf8())?;
+    item[at..].parse::<Audience>().is_ok().then_some(at)
+}
+
 fn write_item(item: &str, text: &mut String) {
-    if item.contains([',', ';']) || item.starts_with(['"', '#']) {
+    if item.contains([',', ';']) || item.starts_with(['"', '#']) || names_in(item).is_some() {
         text.push('"');
         text.push_str(&item.replace('"', "\"\""));
         text.push('"');

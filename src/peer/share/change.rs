@@ -22,8 +22,9 @@ const KEYWORD_FILE_MODE: u32 = 0o666;
 /// already are not written again.
 ///
 /// # Errors
-/// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
-/// [`ShareError::BadLimit`], [`ShareError::Io`]; then `keyword.txt` is unchanged.
+/// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::LooksLikeName`],
+/// [`ShareError::NoKeyword`], [`ShareError::Missing`], [`ShareError::Folder`], [`ShareError::BadLimit`], [`ShareError::Io`]; then
+/// `keyword.txt` is unchanged.
 pub fn add_entries(
     home: &Home,
     file: &str,
@@ -32,6 +33,9 @@ pub fn add_entries(
 ) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
     let mut keywords = checked_keywords(keywords)?;
+    if let Some(keyword) = keywords.iter().find(|keyword| keyword.as_str().starts_with('@')) {
+        return Err(ShareError::LooksLikeName(keyword.clone()));
+    }
     let mut text = read_keyword_file(home)?.unwrap_or_default();
     if let Ok(whole) = str::from_utf8(&text) {
         let is_hiding = |keyword: &Keyword, file: &FileName| *file == name && keyword.as_str() == NOT_SHARED;
@@ -88,7 +92,7 @@ pub fn remove_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> 
         left = keyword::without(&utf8(home, left)?, |_, file| *file == name).0.into_bytes();
         append(&mut left, &name, &after.keywords, &before.audience);
     }
-    if keywords.is_empty() && is_in_shared_folder(&left, &name) {
+    if keywords.is_empty() && is_there(home, &name) && is_in_shared_folder(&left, &name) {
         append(&mut left, &name, &checked_keywords(&[NOT_SHARED])?, &Audience::Everyone);
         changed += 1;
     }
@@ -139,14 +143,22 @@ fn utf8(home: &Home, text: Vec<u8>) -> Result<String, ShareError> {
     })
 }
 
-/// Whether the entry of a folder shares a file that no entry hides.
+/// Whether a name is that of something in the peer's directory: a file, a folder, or the files of a folder.
+fn is_there(home: &Home, name: &FileName) -> bool {
+    let folder = folders::of_entry(name).map_or(Some(name.as_str()), |(folder, _)| folder);
+    folders::check(home, folder).is_ok() || home.folder().open_shared(name).is_ok()
+}
+
+/// Whether the entry of a folder shares a file, or some of the files of a folder, that no entry hides.
 fn is_in_shared_folder(text: &[u8], name: &FileName) -> bool {
     let pairs = keyword::parse(&String::from_utf8_lossy(text)).pairs;
-    let covers = |hides: bool| {
-        let mut pairs = pairs.iter().filter(|(keyword, _)| (keyword.as_str() == NOT_SHARED) == hides);
-        pairs.any(|(_, entry)| FolderEntry::of(entry).is_some_and(|folder| folder.covers(name)))
-    };
-    covers(false) && !covers(true)
+    let (hiding, sharing): (Vec<_>, Vec<_>) =
+        pairs.iter().partition(|(keyword, _)| keyword.as_str() == NOT_SHARED);
+    let of = FolderEntry::of(name);
+    let hides = |entry: &FolderEntry| of.as_ref().map_or(entry.covers(name), |of| entry.includes(of));
+    let mut sharing = sharing.iter().filter_map(|(_, entry)| FolderEntry::of(entry));
+    let mut hiding = hiding.iter().filter_map(|(_, entry)| FolderEntry::of(entry));
+    sharing.any(|entry| entry.covers(name)) && !hiding.any(|entry| hides(&entry))
 }
 
 fn write(home: &Home, text: &[u8]) -> Result<(), ShareError> {
@@ -176,6 +188,7 @@ fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
     match found {
         Ok(()) => Ok(name),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ShareError::Missing(path)),
+        Err(_) if folders::check(home, Some(name.as_str())).is_ok() => Err(ShareError::Folder(name)),
         Err(error) => Err(FileError::of("share it", path)(error).into()),
     }
 }

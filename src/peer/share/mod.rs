@@ -52,6 +52,9 @@ pub enum ShareError {
     FileName { name: String, source: BadFileName },
     #[error("{}: {source}", Escaped(keyword))]
     Keyword { keyword: String, source: BadKeyword },
+    #[error("{}: to limit a file to peers, say --with and their names, without @; a keyword that begins with @ can only be written \
+             into {KEYWORD_FILE}", Escaped(.0.as_str()))]
+    LooksLikeName(Keyword),
     #[error("{KEYWORD_FILE} lists the shared files and is not shared itself; name another file")]
     Itself,
     #[error("{}: give at least one keyword to find it by, or * to find it by the words of its name", Escaped(.0.as_str()))]
@@ -62,6 +65,8 @@ pub enum ShareError {
     #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared, which can also be by an entry for \
              its folder", Escaped(.0.as_str()))]
     NoEntry(FileName),
+    #[error("{name} is a folder; say {name}/* for its files, or {name}/** also for those in its sub-folders", name = Escaped(.0.as_str()))]
+    Folder(FileName),
     #[error("{}: no such file or folder; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
     #[error("{}: no longer there", Escaped(.0.as_str()))]

@@ -43,11 +43,23 @@ impl FolderEntry {
         let is_received = self.folder.is_empty() && name.folders().next() == Some(DOWNLOADS);
         is_in && !is_received && base != KEYWORD_FILE
     }
+
+    /// Whether it names all files that the other one names.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        let is_same = self.folder == other.folder;
+        let is_outer = self.folder.is_empty()
+            || other.folder.strip_prefix(&self.folder).is_some_and(|rest| rest.starts_with('/'));
+        match self.depth {
+            Depth::Folder => is_same && other.depth == Depth::Folder,
+            Depth::Tree => is_same || is_outer,
+        }
+    }
 }
 
 /// What is not shared, whatever other entries say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hidden {
+    /// Files, or folders with all that is in them.
     files: BTreeSet<FileName>,
     folders: Vec<FolderEntry>,
 }
@@ -61,7 +73,20 @@ impl Hidden {
     }
 
     pub(super) fn covers(&self, name: &FileName) -> bool {
-        self.files.contains(name) || self.folders.iter().any(|folder| folder.covers(name))
+        self.files.contains(name)
+            || self.has_folder_of(name)
+            || self.folders.iter().any(|folder| folder.covers(name))
+    }
+
+    fn has_folder_of(&self, name: &FileName) -> bool {
+        let mut folder = name.split().0.filter(|_| !self.files.is_empty());
+        while let Some(path) = folder {
+            if path.parse().is_ok_and(|path: FileName| self.files.contains(&path)) {
+                return true;
+            }
+            folder = path.rsplit_once('/').map(|(outer, _)| outer);
+        }
+        false
     }
 }
 

@@ -294,6 +294,7 @@ fn a_bad_entry_is_refused_in_one_line() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "x, a.txt");
+    std::fs::create_dir(home.path().join("folder")).expect("it can be made");
     for (file, keywords, why) in [
         ("gone.txt", &["sea"][..], "no such file"),
         (".switchboard", &["sea"], "start with a dot"),
@@ -304,6 +305,7 @@ fn a_bad_entry_is_refused_in_one_line() {
         ("a.txt", &[], "at least one keyword"),
         ("\u{1b}[2J", &["sea"], "\\u{1b}"),
         ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
+        ("folder", &["sea"], "is a folder; say folder/*"),
     ] {
         let error = add_entries(&home, file, keywords, None).expect_err(file).to_string();
         assert!(error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']), "{error}");

@@ -212,6 +212,8 @@ fn what_is_hidden_is_not_shared_whatever_other_entries_say() {
     let (after, ..) =
         refreshed(&home, &before, &["a.txt", "lectures/week 1/new.txt"]).expect("these are files");
     assert_eq!(names(&after), names(&before));
+    put(&home, KEYWORD_FILE, "*, **; -, lectures; -, note;");
+    assert_eq!(names(&read(&home).expect("it reads")), ["a.txt", "notes/d.txt"], "a folder by its name");
 }
 
 #[test]
@@ -226,6 +228,26 @@ fn a_file_of_a_shared_folder_is_unshared_and_shared_again() {
     assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"], None).ok(), Some(1));
     assert_eq!((text().as_str(), shares()), ("*, lectures/*;\ntide, lectures/b.txt;\n", true));
     assert!(remove_entries(&home, "notes/d.txt", none).is_err(), "no entry shares it");
+}
+
+#[test]
+fn a_folder_of_a_shared_folder_is_unshared() {
+    let (_dir, home) = tree();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    let shares =
+        || names(&read(&home).expect("it reads")).iter().filter(|name| name.starts_with("lectures")).count();
+    let none: &[&str] = &[];
+    put(&home, KEYWORD_FILE, "*, **;\n");
+    assert_eq!(remove_entries(&home, "lectures/*", none).ok(), Some(1));
+    assert_eq!(shares(), 1, "that in the sub-folder");
+    assert_eq!(remove_entries(&home, "lectures/**", none).ok(), Some(1));
+    assert_eq!((shares(), remove_entries(&home, "lectures/week 1/*", none).is_err()), (0, true));
+    put(&home, KEYWORD_FILE, "*, **;\n");
+    assert_eq!(remove_entries(&home, "lectures", none).ok(), Some(1));
+    assert_eq!((text().as_str(), shares()), ("*, **;\n-, lectures;\n", 0));
+    for gone in ["gone.txt", "gone/*", "gone"] {
+        assert!(matches!(remove_entries(&home, gone, none), Err(ShareError::NoEntry(_))), "{gone}");
+    }
 }
 
 /// Who may fetch each shared file; empty for everyone.
@@ -285,6 +307,15 @@ fn a_limit_with_a_typing_error_or_of_nobody_makes_nothing_public() {
             assert!(share.problems[0].reason.contains(why), "{text}: {:?}", share.problems);
         }
     }
+    for (text, why) in [
+        ("*, **; sea, lectures/** @ann;", "a comma before @ann"),
+        ("*, **; sea, lectures/**, ann;", "second comma"),
+    ] {
+        put(&home, KEYWORD_FILE, text);
+        let share = read(&home).expect("it reads");
+        assert_eq!(names(&share), ["a.txt", "notes/d.txt"], "{text}");
+        assert!(share.problems[0].reason.contains(why), "{text}: {:?}", share.problems);
+    }
     put(&home, KEYWORD_FILE, "*, *; *, a.txt, @ann; *, a.txt, @ben;");
     let share = read(&home).expect("it reads");
     assert_eq!(names(&share), [""; 0]);
@@ -323,6 +354,7 @@ fn who_may_fetch_a_file_is_changed_by_command() {
     for error in [
         add_entries(&home, "a.txt", &["moon"], None).expect_err("the limit cannot be read"),
         add_entries(&home, "notes/d.txt", none, only("@ann").as_ref()).expect_err("it has no keyword"),
+        add_entries(&home, "notes/d.txt", &["@ann"], None).expect_err("a limit was meant"),
     ] {
         let error = error.to_string();
         assert!(error.contains("--with") || error.contains("at least one keyword"), "{error}");
