@@ -299,7 +299,7 @@ impl<'w> Writer<'w> {
         let path = expected.destination.path();
         let name = part::name_of_many(&self.transfer, number);
         let mut file =
-            folder.create_new(&name, RECEIVED_MODE).map_err(FileError::of("receive into", &path))?;
+            folder.create_new(&name, RECEIVED_MODE).map_err(FileError::of("receive the file", &path))?;
         if let Err(error) = file.write_all(content) {
             // Frees the room at once, because the disk may be full.
             let _ = folder.remove(&name);

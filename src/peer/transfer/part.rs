@@ -223,7 +223,9 @@ pub(super) fn lock(folder: &Folder, sha256: &Digest) -> io::Result<File> {
 }
 
 fn busy() -> io::Error {
-    io::Error::new(io::ErrorKind::ResourceBusy, "another transfer receives the same file; wait for it")
+    let why = "another transfer receives the same content into this folder; repeat the command when that has ended, or name another \
+               folder with --output";
+    io::Error::new(io::ErrorKind::ResourceBusy, why)
 }
 
 /// Removes the parts that no later transfer will use: those that were not continued for long, and those of transfers of many files

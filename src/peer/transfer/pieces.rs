@@ -58,7 +58,7 @@ impl PieceStore {
         let folder = destination.make()?;
         let path = destination.path();
         let opened = Self::open_in(&folder, bytes, sha256);
-        let (part, records, here) = opened.map_err(FileError::of("receive into", &path))?;
+        let (part, records, here) = opened.map_err(FileError::of("receive the file", &path))?;
         let kept = Kept {
             pieces: here.iter().map(|piece| (piece.number, Some(*piece))).collect(),
             records,

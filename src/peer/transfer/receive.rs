@@ -61,7 +61,7 @@ pub fn receive_file(
     incoming.header(expected)?;
     let path = destination.path();
     let opened = Part::open(&folder, &expected.sha256, expected.offset);
-    let mut part = opened.map_err(FileError::of("receive into", &path))?;
+    let mut part = opened.map_err(FileError::of("receive the file", &path))?;
     take_content(&mut incoming, &mut part, &path, progress)?;
     let got = part.digest();
     if got != expected.sha256 {

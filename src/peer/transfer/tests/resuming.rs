@@ -112,7 +112,13 @@ fn two_transfers_of_one_file_do_not_write_into_each_other() {
     receive_file(far, &expected(&content), &destination, &mut progress).expect("the first one arrives");
     writer.join().expect("the writer does not panic");
     let refused = second.expect("it was tried").expect_err("the first one has the file").to_string();
-    assert!(refused.contains("another transfer receives the same file"), "{refused}");
+    let path = destination.path();
+    let expected = format!(
+        "{}: cannot receive the file: another transfer receives the same content into this folder; repeat the command when that has \
+         ended, or name another folder with --output",
+        path.display()
+    );
+    assert_eq!(refused, expected);
     assert_eq!(std::fs::read(destination.path()).ok(), Some(content));
     assert_eq!(entries(dir.path()), ["tide.csv"]);
 }
