@@ -77,7 +77,9 @@ fn a_pattern_fetches_all_files_that_it_describes_directly() {
 
     let folder = sandbox.path("elsewhere");
     let to = folder.to_str().expect("temporary folders have plain names");
-    a.run(&["get", "lectures/*.bin", "--from", "B", "--output", to]).expect(1).says(&["not a directory"]);
+    let got =
+        a.run(&["get", "lectures/**", "--from", "B", "--output", to]).expect(1).says(&["not a directory"]);
+    assert_eq!(got.events("error").len(), 1, "once, and not for each file");
     std::fs::create_dir(&folder).expect("the sandbox can be written");
     a.run(&["get", "lectures/*.bin", "--from", "B", "--output", to]).expect(0);
     assert!(folder.join("lectures/large.bin").exists());

@@ -298,7 +298,18 @@ impl Engine {
     }
 
     /// Continues when the disk was checked.
-    pub(super) fn prepared_many(&mut self, task: TaskId, prepared: Vec<Result<Prepared, String>>) {
+    pub(super) fn prepared_many(
+        &mut self,
+        task: TaskId,
+        prepared: Result<Vec<Result<Prepared, String>>, String>,
+    ) {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => {
+                self.fail_many(task, &why);
+                return;
+            }
+        };
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let client = many.client;
         let mut events = Vec::new();

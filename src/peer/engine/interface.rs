@@ -163,8 +163,8 @@ pub enum Input {
     Dialled(TransferId),
     /// Answers [`Effect::Prepare`].
     Prepared(TaskId, Result<Prepared, String>),
-    /// Answers [`Effect::PrepareMany`], file by file.
-    PreparedMany(TaskId, Vec<Result<Prepared, String>>),
+    /// Answers [`Effect::PrepareMany`], file by file, or says why none of them can be received.
+    PreparedMany(TaskId, Result<Vec<Result<Prepared, String>>, String>),
     /// Answers [`Effect::OpenPieces`]: the pieces that are here.
     PiecesOpened(TaskId, Result<Vec<Piece>, String>),
     /// Answers [`Effect::FinishPieces`]: the path of the file.

@@ -346,10 +346,9 @@ impl Shell {
 
     pub(super) fn prepare_many(&mut self, task: TaskId, downloads: Vec<Download>) {
         let home = Arc::clone(&self.home);
-        let count = downloads.len();
         self.spawn(
             move |_| Message::input(Input::PreparedMany(task, jobs::prepare_many(&home, &downloads))),
-            move |e| Message::input(Input::PreparedMany(task, vec![Err(e); count])),
+            move |e| Message::input(Input::PreparedMany(task, Err(e))),
         );
     }
 

@@ -80,9 +80,15 @@ pub(super) fn prepare(home: &Home, download: &Download) -> Result<Prepared, Stri
     prepare_in(destination(home, download), download)
 }
 
-/// Checks the same of many files.
-pub(super) fn prepare_many(home: &Home, downloads: &[Download]) -> Vec<Result<Prepared, String>> {
-    let prepared = |download| prepare_in(destination_of_many(home, download), download);
+/// Checks the same of many files. Fails as a whole if their folder does not exist, which is one mistake and not one for each file.
+pub(super) fn prepare_many(
+    home: &Home,
+    downloads: &[Download],
+) -> Result<Vec<Result<Prepared, String>>, String> {
+    let prepared = |download| match destination_of_many(home, download) {
+        Err(error @ TransferError::NoDirectory(_)) => Err(error.to_string()),
+        destination => Ok(prepare_in(destination, download)),
+    };
     downloads.iter().map(prepared).collect()
 }
 

@@ -90,7 +90,7 @@ fn fetching_files(count: usize) -> (Bench, Holder, Vec<Asked>) {
         _ => None,
     });
     let (task, count) = task.expect("the disk is looked at");
-    bench.take([Input::PreparedMany(task, vec![Ok(Prepared::From(0)); count])]);
+    bench.take([Input::PreparedMany(task, Ok(vec![Ok(Prepared::From(0)); count]))]);
     assert_eq!(bench.lookups(), 1);
     bench.hear_card(&card_of_b(START, START));
     let mut holder = Holder::default();
