@@ -154,8 +154,10 @@ pub enum Event {
         bytes: u64,
         /// SHA-256 of its content, as published.
         sha256: Digest,
-        /// The holder; `None` if the file existed already.
+        /// The holder, or the one that has sent most of it; `None` if the file existed already.
         from: Option<PeerName>,
+        /// How many holders have sent a part of it.
+        peers: usize,
         route: FileRoute,
     },
     Error {

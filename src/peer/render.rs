@@ -201,8 +201,8 @@ impl Renderer {
                 write!(out, "{} {name} to {to}, {how}, {bytes} bytes", self.mark("sent", 34))?;
                 step(out, "SHA-256 of the file", sha256)
             }
-            Event::FileDone { path, bytes, sha256, from, route } => {
-                self.fetched(path, *bytes, sha256, from.as_ref(), *route, out)
+            Event::FileDone { path, bytes, sha256, from, peers, route } => {
+                self.fetched(path, *bytes, sha256, (from.as_ref(), *peers), *route, out)
             }
             _ => Ok(()),
         }
@@ -248,14 +248,19 @@ impl Renderer {
         path: &Path,
         bytes: u64,
         sha256: &Digest,
-        from: Option<&PeerName>,
+        (from, peers): (Option<&PeerName>, usize),
         route: FileRoute,
         out: &mut String,
     ) -> fmt::Result {
-        let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
         let how = how_moved(route);
+        let how = match from {
+            // Who has sent how much, and how, was said before.
+            Some(_) if peers > 1 => format!(" from {peers} peers"),
+            Some(from) => format!(" from {from}, {how}"),
+            None => format!(", {how}"),
+        };
         let path = path.display().to_string();
-        write!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
+        write!(out, "{} {}{how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
         step(out, "SHA-256 verified", sha256)
     }
 

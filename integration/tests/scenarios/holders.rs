@@ -47,6 +47,8 @@ fn check(got: &Finished, path: &Path, content: &[u8]) -> Vec<(String, u64)> {
     assert_eq!(got.events("file_done").len(), 1, "{:?}", got.lines);
     assert!(std::fs::read(path).expect("it is there") == content, "the bytes differ");
     let told = &got.events("file_holders")[0];
+    let count = told["holders"].as_array().map(Vec::len);
+    assert_eq!(got.events("file_done")[0]["peers"].as_u64(), count.map(|count| count as u64));
     let parts = told["holders"].as_array().expect("a list of holders");
     let part = |part: &Value| {
         let from = part["from"].as_str().expect("a holder has a name");

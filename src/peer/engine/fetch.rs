@@ -372,7 +372,8 @@ impl Engine {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
             let (bytes, sha256) = (hit.file.bytes, hit.file.sha256);
             let from = (route != FileRoute::Here).then(|| hit.peer.clone());
-            self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, route });
+            let peers = usize::from(from.is_some());
+            self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, peers, route });
             match fetch.parent {
                 Some(parent) => self.part_of_many_ended(parent, Some(bytes)),
                 None => self.local.end_task(task, Ending::Done),

@@ -320,7 +320,7 @@ impl Engine {
                     many.counts.files_done += 1;
                     many.counts.bytes_done += file.bytes;
                     let (bytes, sha256, route) = (file.bytes, file.sha256, FileRoute::Here);
-                    events.push(Event::FileDone { path, bytes, sha256, from: None, route });
+                    events.push(Event::FileDone { path, bytes, sha256, from: None, peers: 0, route });
                 }
                 Ok(Prepared::From(0)) if file.bytes <= SMALL_BYTES_MAX => many.small.push_back(file),
                 Ok(Prepared::From(offset)) => many.large.push_back((file, offset)),

@@ -116,6 +116,7 @@ fn many_files_have_a_line_each_and_one_progress_for_all() {
         bytes: 1,
         sha256: Digest::of(b"a"),
         from: Some("B".parse().expect("a good name")),
+        peers: 1,
         route: FileRoute::Direct,
     };
     assert!(renderer.text(&done).is_some_and(|line| line.contains("/d/a from B")));
@@ -132,4 +133,22 @@ fn many_files_have_a_line_each_and_one_progress_for_all() {
     let line = renderer.text(&Event::Result(fetched)).expect("it is shown");
     assert_eq!(line, "1 of 3 file(s) fetched from B, 1 here before, 1 failed; 5 bytes are here");
     assert!(!renderer.progress.has_bars());
+}
+
+#[test]
+fn a_file_of_several_peers_is_not_said_to_be_of_one() {
+    let done = |peers| Event::FileDone {
+        path: "/d/a".into(),
+        bytes: 9,
+        sha256: Digest::of(b"a"),
+        from: Some("B".parse().expect("a good name")),
+        peers,
+        route: FileRoute::Direct,
+    };
+    let first = |peers| {
+        let text = Renderer::new(Style::Quiet).text(&done(peers)).expect("it is shown");
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(first(1), "fetched /d/a from B, directly, 9 bytes");
+    assert_eq!(first(2), "fetched /d/a from 2 peers, 9 bytes");
 }

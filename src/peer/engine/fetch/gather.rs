@@ -242,10 +242,10 @@ impl Engine {
         let most = holders.first();
         let (from, route) =
             most.map_or((None, FileRoute::Here), |most| (Some(most.from.clone()), most.route));
-        let (name, bytes, sha256) = (file.name.clone(), file.bytes, file.sha256);
+        let (name, bytes, sha256, peers) = (file.name.clone(), file.bytes, file.sha256, holders.len());
         self.local.tell(client, Event::FileProgress { name: name.clone(), done: bytes, total: bytes });
         self.local.tell(client, Event::FileHolders { name, holders });
-        self.local.tell(client, Event::FileDone { path, bytes, sha256, from, route });
+        self.local.tell(client, Event::FileDone { path, bytes, sha256, from, peers, route });
         self.local.end_task(task, Ending::Done);
     }
 

@@ -242,7 +242,7 @@ impl Engine {
                     many.counts.files_done += 1;
                     many.counts.bytes_done += file.bytes;
                     let from = Some(many.holder.peer.clone());
-                    Event::FileDone { path, bytes: file.bytes, sha256: file.sha256, from, route }
+                    Event::FileDone { path, bytes: file.bytes, sha256: file.sha256, from, peers: 1, route }
                 }
                 Err(why) => {
                     many.counts.failed += 1;
