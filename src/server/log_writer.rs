@@ -14,11 +14,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(super) struct LogWriter<W> {
     inner: W,
     batch: Vec<u8>,
+    /// Until it returns, nothing is written.
+    wait: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<W: Write> LogWriter<W> {
-    pub(super) fn new(inner: W) -> Self {
-        Self { inner, batch: Vec::new() }
+    /// Calls `wait` once, before the first line is written. Meanwhile lines gather in the queue of the log's thread.
+    pub(super) fn new(inner: W, wait: impl FnOnce() + Send + 'static) -> Self {
+        Self { inner, batch: Vec::new(), wait: Some(Box::new(wait)) }
     }
 }
 
@@ -42,6 +45,9 @@ impl<W: Write> Write for LogWriter<W> {
 impl<W: Write> LogWriter<W> {
     /// Lines that cannot be written are lost, because the output will not take later ones either.
     fn write_batch(&mut self) -> io::Result<()> {
+        if let Some(wait) = self.wait.take_if(|_| !self.batch.is_empty()) {
+            wait();
+        }
         let written = self.inner.write_all(&self.batch).and_then(|()| self.inner.flush());
         self.batch.clear();
         written
@@ -50,6 +56,8 @@ impl<W: Write> LogWriter<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[derive(Default)]
@@ -69,7 +77,7 @@ mod tests {
     #[test]
     fn lines_are_written_together_and_never_cut() {
         let mut writes = Writes::default();
-        let mut log = LogWriter::new(&mut writes);
+        let mut log = LogWriter::new(&mut writes, || ());
         for line in ["a\n", "b\n"] {
             log.write_all(line.as_bytes()).expect("it is written");
         }
@@ -82,5 +90,37 @@ mod tests {
         log.flush().expect("it is written");
         let lengths: Vec<_> = writes.0.iter().map(Vec::len).collect();
         assert_eq!(lengths, [4, 66_000, 2]);
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_wait_is_over() {
+        #[derive(Clone, Default)]
+        struct Seen(Arc<Mutex<Vec<String>>>);
+
+        impl Seen {
+            fn note(&self, what: &str) {
+                self.0.lock().expect("nobody panics with it").push(what.to_owned());
+            }
+        }
+
+        impl Write for Seen {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.note(std::str::from_utf8(bytes).expect("it is text"));
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let seen = Seen::default();
+        let waits = seen.clone();
+        let mut log = LogWriter::new(seen.clone(), move || waits.note("waited"));
+        for line in ["a\n", "b\n"] {
+            log.write_all(line.as_bytes()).expect("it is written");
+            log.flush().expect("it is written");
+        }
+        assert_eq!(*seen.0.lock().expect("nobody panics with it"), ["waited", "a\n", "b\n"]);
     }
 }

@@ -1,5 +1,6 @@
 //! The server's process: arguments, log, signals and shutdown.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use actors::import::Imported;
 use actors::{Config, Server};
 use anyhow::Context as _;
 use clap::Parser as _;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -77,10 +79,14 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     }
     // What it has imported is the only line of an import, unless something is wrong.
     settings.quiet |= arguments.cluster_import;
-    let _log = start_log(&settings);
+    let (log_starts, log_waits) = bounded(0);
+    let _log = start_log(&settings, &log_waits);
     let done = match arguments.cluster_import {
-        true => import(&settings.config).map(|text| print(&text)),
-        false => serve(&settings.config).map(|()| ExitCode::SUCCESS),
+        true => {
+            drop(log_starts);
+            import(&settings.config).map(|text| print(&text))
+        }
+        false => serve(&settings.config, log_starts).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         // Errors contain their cause already.
@@ -128,7 +134,8 @@ fn print(summary: &str) -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> anyhow::Result<()> {
+/// Drops `log_starts` when it has printed where it listens, because scripts read that from the first line.
+fn serve(config: &Config, log_starts: Sender<Infallible>) -> anyhow::Result<()> {
     // Before the threads start, so that no signal kills the process while it starts.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let server = Server::start(config)?;
@@ -159,6 +166,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if config.sites.iter().any(|site| site.page.is_some()) {
         terminal::print_line(&format!("page SHA-256 {}", actors::page_digest()))?;
     }
+    drop(log_starts);
     while signals.forever().next() == Some(SIGHUP) {
         if let Some(log) = server.access_log() {
             log.reopen();
@@ -185,12 +193,18 @@ fn serve(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Two threads write the log to standard output. Each transmission between peers must be printed, so if nobody reads standard
-/// output, the sessions of peers wait. All other lines are dropped then, so that nothing else waits for a reader.
-fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
-    let (waiting, guard) =
-        NonBlockingBuilder::default().lossy(false).finish(LogWriter::new(std::io::stdout()));
-    let (losing, other_guard) =
-        NonBlockingBuilder::default().lossy(true).finish(LogWriter::new(std::io::stdout()));
+/// output, the sessions of peers wait. All other lines are dropped then, so that nothing else waits for a reader. Nothing is
+/// written until the sender of `starts` is dropped.
+fn start_log(settings: &Settings, starts: &Receiver<Infallible>) -> [WorkerGuard; 2] {
+    let log = || {
+        let starts = starts.clone();
+        LogWriter::new(std::io::stdout(), move || {
+            // Nothing is ever sent.
+            let _ = starts.recv();
+        })
+    };
+    let (waiting, guard) = NonBlockingBuilder::default().lossy(false).finish(log());
+    let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(log());
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     // The crate notify warns about removed directories, which the server handles and reports itself. The client of NATS tells of each

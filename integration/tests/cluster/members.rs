@@ -66,7 +66,7 @@ fn with_members(sandbox: &Sandbox, nats: &Nats, name: &str) -> Server {
     let (data, address) = (sandbox.path(name), sandbox.nobodys_address().to_string());
     let mut command = nats.command(&data, &address);
     command.arg("--members").arg(sandbox.path("members"));
-    Server::launch(&data, command)
+    Nats::launch_server(&data, command)
 }
 
 #[test]
@@ -74,6 +74,12 @@ fn who_is_removed_at_one_server_is_refused_at_all() {
     let sandbox = Sandbox::new();
     let Some(nats) = Nats::start(&sandbox) else { return };
     let first = with_members(&sandbox, &nats, "first");
+    // A list of its own has no effect, which the log says after the addresses.
+    let ignored = with_members(&sandbox, &nats, "ignored");
+    ignored.process().wait("a line of the log", |lines| {
+        lines.iter().any(|line| line.contains("that of this server has no effect")).then_some(())
+    });
+    ignored.stop();
     // It has no list of its own, and finds that of the cluster.
     let second = nats.server(&sandbox, "second");
     let a = sandbox.peer("A", second.address());
@@ -115,7 +121,10 @@ fn an_invitation_of_one_server_is_used_at_another_and_at_none_again() {
     let text = invite(&sandbox, &second);
     while listed(&third).len() != 2 {}
     let option = ["--invitation", as_text(&text), "who"];
-    b.at(stranger.address()).run(&option).expect(2).says(&["not the server that the invitation is for"]);
+    b.at(stranger.address())
+        .run(&option)
+        .expect(2)
+        .says(&["not the server that the invitation is for"]);
     let both = Peer { server: format!("{},{}", stranger.address(), third.address()), ..b.clone() };
     both.run(&option).expect(0);
     // What is taken back at one server is taken back at all.
