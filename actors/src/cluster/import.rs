@@ -74,7 +74,8 @@ pub struct Imported {
     pub names: u64,
     pub mail: Amount,
     pub shares: u64,
-    /// Names that belong to another key in the cluster, and those whose card is damaged. All that they have is left out.
+    /// Names that belong to another key in the cluster, and those whose card is damaged: those are folded, because only the card
+    /// says how its owner spells it. All that they have is left out.
     pub left_out: Vec<PeerName>,
 }
 
@@ -82,7 +83,7 @@ pub struct Imported {
 pub(super) async fn import(from: &mut impl Embedded, to: &impl Target) -> Result<Imported, GaveUp> {
     let mut imported = Imported::default();
     names(from, to, &mut imported).await?;
-    let left_out: HashSet<PeerName> = imported.left_out.iter().cloned().collect();
+    let left_out: HashSet<PeerName> = imported.left_out.iter().map(PeerName::folded).collect();
     let mut copied: HashMap<PeerName, Vec<Range<Ordinal>>> = HashMap::new();
     for (name, parcel) in to.copies().await? {
         copied.entry(name).or_default().push(parcel.first..parcel.first.saturating_add(parcel.count));
@@ -124,11 +125,11 @@ async fn names(from: &impl Embedded, to: &impl Target, imported: &mut Imported) 
             });
             match is_mine {
                 true => imported.names += 1,
-                false => imported.left_out.push(name),
+                false => imported.left_out.push(mine.map_or(name, |mine| mine.name.clone())),
             }
         }
     }
-    imported.left_out.sort();
+    imported.left_out.sort_by_key(PeerName::folded);
     Ok(())
 }
 

@@ -45,6 +45,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             }
         }
         let noted_for = self.table.set_owner(key, Owner::of(card, false));
+        self.table.spell(key, &card.name);
         self.release_name(noted_for);
         self.show_card(key);
     }

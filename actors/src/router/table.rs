@@ -271,6 +271,13 @@ impl Table {
         })
     }
 
+    /// Notes how the owner of a name spells it. The name of a mailbox is folded.
+    pub(super) fn spell(&mut self, key: PeerKey, name: &PeerName) {
+        if self.peer(key).name != *name {
+            self.relist(key, |peer| peer.name = name.clone());
+        }
+    }
+
     /// Notes that a peer has joined, with the spelling of its name.
     pub(super) fn set_presence(&mut self, key: PeerKey, name: &PeerName, presence: Presence) {
         self.relist(key, |peer| {

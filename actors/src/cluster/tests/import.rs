@@ -166,7 +166,7 @@ fn what_belongs_to_another_key_in_the_cluster_is_left_out() {
     nats.names.borrow_mut().extend([(name("b"), bytes(&card("B", 1, 1))), (name("d"), newer.clone())]);
     nats.shares.borrow_mut().insert(name("d"), vec![Bytes::from_static(b"newer")]);
     let imported = run(&mut disk, &nats, u64::MAX).expect("nothing fails");
-    assert_eq!(imported.left_out, [name("b"), name("c")]);
+    assert_eq!(imported.left_out, [name("B"), name("c")], "as its owner spells it, if its card says that");
     assert_eq!((imported.names, imported.shares, imported.mail.envelopes), (2, 1, 2));
     let of: Vec<_> = copied(&nats).into_iter().map(|(name, place, _)| (name, place)).collect();
     assert_eq!(of, [(name("a"), 7), (name("nobody"), 7)]);

@@ -97,3 +97,16 @@ fn find(world: &mut World, text: &str) -> Option<KnownPeer> {
     world.handle(Command::Find(name(text), reply));
     pending.wait(SOON).expect("it is answered")
 }
+
+#[test]
+fn a_name_that_only_had_mail_is_shown_as_its_owner_at_another_server_spells_it() {
+    let mut world = World::new();
+    let mailbox = crate::commands::store::MailboxSize { name: name("far"), end: 1, amounts: Vec::new() };
+    world.router.restore(mailbox);
+    world.handle(Command::Learn(Box::new(card_of("Far"))));
+    assert_eq!(find(&mut world, "far").map(|known| known.name), Some(name("Far")));
+    let (reply, pending) = reply();
+    world.handle(Command::Who(reply));
+    let known = pending.wait(SOON).expect("it is answered at once");
+    assert_eq!(known.iter().map(|known| known.name.as_str()).collect::<Vec<_>>(), ["Far"]);
+}
