@@ -241,7 +241,7 @@ impl Cluster {
             return reply.answer(Ok(()));
         }
         if !self.is_connected {
-            return reply.answer(Err(JoinRefused::Busy));
+            return reply.answer(Err(JoinRefused::NoCluster));
         }
         // What this server has on its disk is new only for the others.
         if owner.is_none() {
@@ -282,7 +282,7 @@ impl Cluster {
             reply.answer(match owner {
                 Some((owner, _)) if card.is_of(&owner.fingerprint()) => Ok(()),
                 Some(_) => Err(JoinRefused::NameTaken),
-                None => Err(JoinRefused::Busy),
+                None => Err(JoinRefused::NoCluster),
             });
         }
     }

@@ -215,11 +215,11 @@ fn without_nats_known_owners_join_and_new_names_wait() {
     bench.take(Input::Card { name: name("a"), card: bytes(&card("A", 0, 1)), revision: 1 });
     let lost = bench.claim(&card("new", 0, 1));
     bench.take(Input::Claimed { name: name("new"), found: None });
-    assert_eq!(lost.wait(Duration::ZERO), Ok(Err(JoinRefused::Busy)));
+    assert_eq!(lost.wait(Duration::ZERO), Ok(Err(JoinRefused::NoCluster)));
     bench.take(Input::Connected(false));
     assert_eq!(bench.claim(&card("A", 0, 1)).wait(Duration::ZERO), Ok(Ok(())));
     assert_eq!(bench.claim(&card("A", 1, 1)).wait(Duration::ZERO), Ok(Err(JoinRefused::NameTaken)));
-    assert_eq!(bench.claim(&card("new", 0, 1)).wait(Duration::ZERO), Ok(Err(JoinRefused::Busy)));
+    assert_eq!(bench.claim(&card("new", 0, 1)).wait(Duration::ZERO), Ok(Err(JoinRefused::NoCluster)));
 }
 
 #[test]

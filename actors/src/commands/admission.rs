@@ -51,7 +51,7 @@ pub enum NotAdmitted {
     NotMember(PeerName),
     #[error("anybody may join this server; start it with --members FILE to admit members only")]
     Open,
-    #[error("the list of members could not be written: {0}; try again")]
+    #[error("the list of members could not be written: {0}")]
     NotWritten(String),
 }
 

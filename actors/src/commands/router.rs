@@ -56,6 +56,8 @@ pub enum JoinRefused {
     Superseded,
     /// Too many new names have joined from this address.
     TooManyNames,
+    /// There is no answer from the cluster, which knows whose the name is.
+    NoCluster,
     /// The store or the table of names is full.
     Busy,
 }

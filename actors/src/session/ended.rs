@@ -80,10 +80,13 @@ pub(super) fn explain_refusal(refused: &JoinRefused, name: &PeerName) -> Ended {
         JoinRefused::NotAdmitted(refused @ NotAdmitted::NotWritten(_)) => busy(&refused.to_string()),
         JoinRefused::NotAdmitted(refused) => (ErrorCode::NotAdmitted, refused.to_string()),
         JoinRefused::Superseded => explain(EndReason::Superseded),
+        // A peer that is refused as Busy tries again, and says so itself.
         JoinRefused::TooManyNames => busy(
-            "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
-             again later",
+            "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour)",
         ),
-        JoinRefused::Busy => busy("the server cannot accept peers now; try again"),
+        JoinRefused::NoCluster => busy(&format!(
+            "the server does not reach its cluster (NATS), so it does not know whether the name {name} is free"
+        )),
+        JoinRefused::Busy => busy("the server cannot accept peers now"),
     }
 }

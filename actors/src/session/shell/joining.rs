@@ -50,15 +50,16 @@ impl SessionShell<'_> {
         Some(writer)
     }
 
-    /// Whether the name is the peer's in the whole cluster, if there is one; none if it has not answered in time.
-    fn claim(&self, card: &Card) -> Option<Result<(), JoinRefused>> {
-        let Some(cluster) = &self.services.cluster else { return Some(Ok(())) };
-        cluster.claim(Box::new(card.clone()), Network::of(self.session.seen_at())).ok()
+    /// Whether the name is the peer's in the whole cluster, if there is one.
+    fn claim(&self, card: &Card) -> Result<(), JoinRefused> {
+        let Some(cluster) = &self.services.cluster else { return Ok(()) };
+        let claimed = cluster.claim(Box::new(card.clone()), Network::of(self.session.seen_at()));
+        claimed.unwrap_or(Err(JoinRefused::NoCluster))
     }
 
     pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Box<Claim>>) -> Option<Next> {
         let admitted = match self.admit(&card, claim) {
-            Some(Ok(proof)) => self.claim(&card).map(|claimed| claimed.map(|()| proof)),
+            Some(Ok(proof)) => Some(self.claim(&card).map(|()| proof)),
             refused => refused,
         };
         match admitted {

@@ -7,6 +7,7 @@ fn a_join_that_fails_says_why() {
     let cases = [
         (Some(Err(JoinRefused::NameTaken)), ErrorCode::NameTaken),
         (Some(Err(JoinRefused::Superseded)), ErrorCode::Superseded),
+        (Some(Err(JoinRefused::NoCluster)), ErrorCode::Busy),
         (Some(Err(JoinRefused::Busy)), ErrorCode::Busy),
         (Some(Err(JoinRefused::TooManyNames)), ErrorCode::Busy),
         (None, ErrorCode::Busy),
