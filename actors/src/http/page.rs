@@ -89,6 +89,11 @@ impl Page {
         Self { prefix, socket, flow, owner, files: FILES.iter().map(file).collect() }
     }
 
+    /// The path of the events.
+    pub(super) fn flow(&self) -> &str {
+        &self.flow
+    }
+
     /// What is at `path`, which is not decoded, if it is no file.
     pub(super) fn service(&self, path: &str) -> Option<Service> {
         match path {

@@ -235,7 +235,7 @@ impl Responder {
         match self.admin.page(ask.head) {
             Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
             Err(brief) if brief.status == Status::NotFound && self.feed.is_some() => {
-                return self.answer_admin_page(&request, brief);
+                return self.answer_admin_page(&request, &brief);
             }
             Err(brief) => self.writer.push_brief(&request, &brief),
         }
@@ -243,27 +243,32 @@ impl Responder {
     }
 
     /// The page of the first site that has one, for its view of the feed. `missing` is the answer for other paths.
-    fn answer_admin_page(&mut self, request: &Request<'_>, mut missing: Brief<'static>) -> Step {
+    fn answer_admin_page(&mut self, request: &Request<'_>, missing: &Brief<'static>) -> Step {
         let target = &request.ask.head.target;
         let Some(page) = self.sites.all().iter().find_map(|site| site.page.as_ref()) else {
-            self.writer.push_brief(request, &missing);
+            self.writer.push_brief(request, missing);
             return Step::Done;
         };
         if page.service(target.path) == Some(Service::Flow) {
             return Step::Wait(Need::Flow);
         }
-        match SitePath::decode(target.path, false).ok().and_then(|path| Some((page.find(&path)?, path))) {
+        let flow = page.flow();
+        let served =
+            format!("only /metrics, /.well-known/switchboard/health, {flow}.html and {flow} are served here");
+        let brief = match SitePath::decode(target.path, false)
+            .ok()
+            .and_then(|path| Some((page.find(&path)?, path)))
+        {
             Some((Named::File(file), _)) => {
                 self.writer.push_asset(request, &file);
                 return Step::Done;
             }
             Some((Named::Prefix, path)) => {
-                missing =
-                    Brief::redirect(Status::PermanentRedirect, &path.directory_location(), target.query);
+                Brief::redirect(Status::PermanentRedirect, &path.directory_location(), target.query)
             }
-            Some((Named::Nothing, _)) | None => {}
-        }
-        self.writer.push_brief(request, &missing);
+            Some((Named::Nothing, _)) | None => Brief::new(Status::NotFound, &served),
+        };
+        self.writer.push_brief(request, &brief);
         Step::Done
     }
 

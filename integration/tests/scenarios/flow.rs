@@ -70,7 +70,10 @@ fn who_is_connected_and_what_passes_is_shown_to_whoever_may_see_it() {
             server.process().line("metrics and health on ").parse().expect("it is an address");
         // The page, with what shows the events, is at the same address.
         assert_eq!(HttpConnection::open(admin).get("/switchboard/", &[]).status, 200);
-        assert_eq!(HttpConnection::open(admin).get("/index.html", &[]).status, 404);
+        let missing = HttpConnection::open(admin).get("/", &[]);
+        assert_eq!(missing.status, 404);
+        let others = "health, /switchboard/flow.html and /switchboard/flow are served here";
+        assert!(missing.text().contains(others), "{}", missing.text());
         let public = if is_public { Some(Flow::open(server.address())) } else { None };
         if !is_public {
             assert_eq!(HttpConnection::open(server.address()).get("/switchboard/flow", &[]).status, 403);
@@ -149,7 +152,13 @@ fn nothing_is_shown_when_it_is_switched_off() {
     let admin: SocketAddr =
         server.process().line("metrics and health on ").parse().expect("it is an address");
     for (address, status) in [(server.address(), 403), (admin, 404)] {
-        assert_eq!(HttpConnection::open(address).get("/switchboard/flow", &[]).status, status);
+        let answer = HttpConnection::open(address).get("/switchboard/flow", &[]);
+        assert_eq!(
+            (answer.status, answer.text().contains("flow.html")),
+            (status, false),
+            "{}",
+            answer.text()
+        );
     }
 }
 
