@@ -287,9 +287,16 @@ impl Dialler {
         let answer = next();
         if let Some(why) = asks_for.and_then(|asked| does_not_know(&answer, &asked)) {
             let key = greeting.key.fingerprint();
-            return Err(NoSession::Unreachable(format!(
-                "{address} is not the server that the invitation is for: its key is {key}, and {why}; check the address"
-            )));
+            return Err(NoSession::Unreachable(match why {
+                NotKnown::Unproven => format!(
+                    "{address} is not the server that the invitation is for: its key is {key}, and it has not proved that \
+                     it knows the invitation; check the address"
+                ),
+                NotKnown::Refused(detail) => format!(
+                    "{address} does not accept the invitation: {detail}; unless it belongs to the cluster that the invitation \
+                     is for, check the address, because its key {key} is not the one that the invitation names"
+                ),
+            }));
         }
         let answer = match answer? {
             First::Invited(_) => next()?,
@@ -344,17 +351,24 @@ enum First {
     Welcome(Vec<u8>),
 }
 
+/// What a server whose key an invitation does not name has made of it.
+enum NotKnown {
+    Unproven,
+    /// It is another one, or the invitation is used up in their cluster.
+    Refused(String),
+}
+
 /// Why a server does not know an invitation that names another key. None if it has proved that it knows it, or the connection broke.
 fn does_not_know(
     answer: &Result<First, NoSession>,
     (invitation, text): &(Invitation, Vec<u8>),
-) -> Option<String> {
+) -> Option<NotKnown> {
     match answer {
         Ok(First::Invited(proof)) if invitation.is_known(text, proof) => None,
-        Ok(_) => Some("it has not proved that it knows the invitation".to_owned()),
+        Ok(_) => Some(NotKnown::Unproven),
         // Nobody knows yet who says that, so the next server is tried.
         Err(NoSession::Refused(ErrorCode::NotAdmitted | ErrorCode::UnknownKind, detail)) => {
-            Some(format!("it says: {detail}"))
+            Some(NotKnown::Refused(detail.clone()))
         }
         Err(_) => None,
     }

@@ -112,7 +112,7 @@ fn an_invitation_of_one_server_is_used_at_another_and_at_none_again() {
     let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, second.address()));
     let option = ["--invitation", as_text(&text), "who"];
     a.run(&option).expect(0);
-    b.run(&option).expect(2).says(&["used up"]);
+    b.run(&option).expect(2).says(&["does not accept the invitation: the invitation is used up"]);
     b.at(first.address()).run(&option).expect(1).says(&["used up"]);
     // A goes on at both, and a server outside of the cluster does not know the invitation.
     a.at(first.address()).run(&["who"]).expect(0);
@@ -124,7 +124,7 @@ fn an_invitation_of_one_server_is_used_at_another_and_at_none_again() {
     b.at(stranger.address())
         .run(&option)
         .expect(2)
-        .says(&["not the server that the invitation is for"]);
+        .says(&["does not accept the invitation", "check the address"]);
     let both = Peer { server: format!("{},{}", stranger.address(), third.address()), ..b.clone() };
     both.run(&option).expect(0);
     // What is taken back at one server is taken back at all.

@@ -169,7 +169,9 @@ fn an_invitation_is_of_no_use_at_another_server() {
     let other = Server::start_at(&sandbox.path("other_data"), "127.0.0.1:0");
     let a = sandbox.peer("A", other.address());
     let option = ["--invitation", as_text(&invitation), "who"];
-    a.run(&option).expect(2).says(&["not the server that the invitation is for", "used up"]);
+    a.run(&option)
+        .expect(2)
+        .says(&["does not accept the invitation: the invitation is used up", "check the address"]);
     std::fs::write(&invitation, "ABCD").expect("it is written");
     a.run(&option).expect(1).says(&["not an invitation"]);
 }
