@@ -34,7 +34,8 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
         Answer::TrustedServer { server, fingerprint } => {
-            write!(out, "the server {} is trusted with key {fingerprint}", Escaped(server))
+            let what = if server.starts_with("tls:") { "certificate" } else { "key" };
+            write!(out, "the server {} is trusted with {what} {fingerprint}", Escaped(server))
         }
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
         Answer::NewKey { name, old, new } => {

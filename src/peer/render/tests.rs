@@ -152,3 +152,13 @@ fn a_file_of_several_peers_is_not_said_to_be_of_one() {
     assert_eq!(first(1), "fetched /d/a from B, directly, 9 bytes");
     assert_eq!(first(2), "fetched /d/a from 2 peers, 9 bytes");
 }
+
+#[test]
+fn what_a_server_is_trusted_with_is_its_key_or_its_certificate() {
+    let fingerprint = Digest::of(b"shown");
+    for (server, what) in [("host:6789", "key"), ("tls:host:6443", "certificate")] {
+        let trusted = Answer::TrustedServer { server: server.into(), fingerprint };
+        let line = Renderer::new(Style::Quiet).text(&Event::Result(trusted)).expect("it is shown");
+        assert_eq!(line, format!("the server {server} is trusted with {what} {fingerprint}"));
+    }
+}
