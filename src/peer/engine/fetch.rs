@@ -1,6 +1,7 @@
 //! Fetches files from other peers.
 
 pub(super) mod asking;
+mod choosing;
 mod gather;
 mod plan;
 
@@ -8,13 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::{Refusal, ToServer, TransferId};
-use wire::query::Query;
 use wire::share::Hit;
 use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Wish};
 use wire::transfer::{TransferKey, TransferSalt};
+use wire::{FileName, PeerName};
 use zeroize::Zeroizing;
 
 use super::Engine;
@@ -29,12 +29,12 @@ use gather::{Gather, is_worth_gathering};
 
 /// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
-/// The maximum number of hits of a search for a holder.
-const HOLDERS_WANTED: u32 = 1000;
 
 enum Stage {
     /// The server is asked who has the file.
     Searching,
+    /// These have it under the name that is wanted. The server is asked who has it under another one.
+    Holders(Vec<Hit>),
     /// This peer's disk is checked, before the holder is asked.
     Preparing(Hit),
     /// The server is asked for the holder's card.
@@ -63,6 +63,8 @@ struct Fetch {
     parent: Option<TaskId>,
     /// Other holders of the file that are here.
     others: Vec<Hit>,
+    /// The name that it gets here, if that is not the one at whoever sends it.
+    name: Option<FileName>,
 }
 
 impl Fetch {
@@ -75,9 +77,15 @@ impl Fetch {
         }
     }
 
+    /// The name that the file gets here.
+    fn name<'a>(&'a self, hit: &'a Hit) -> &'a FileName {
+        self.name.as_ref().unwrap_or(&hit.file.name)
+    }
+
     fn download(&self, hit: &Hit) -> Download {
         Download {
             name: hit.file.name.clone(),
+            here: self.name(hit).clone(),
             bytes: hit.file.bytes,
             sha256: hit.file.sha256,
             output: self.output.clone(),
@@ -132,9 +140,22 @@ impl Engine {
             return self.start_get_many((client, task), pattern, from, output, existing);
         }
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let (stage, offset, place, parent, others) = (Stage::Searching, 0, None, None, Vec::new());
-        let fetch =
-            Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent, others };
+        let (stage, offset, place, parent, others, name) =
+            (Stage::Searching, 0, None, None, Vec::new(), None);
+        let fetch = Fetch {
+            client,
+            wanted,
+            from,
+            output,
+            existing,
+            offset,
+            place,
+            stage,
+            deadline,
+            parent,
+            others,
+            name,
+        };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
@@ -152,9 +173,21 @@ impl Engine {
         self.local.next_task += 1;
         let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
         let (stage, place, deadline, parent) = (Stage::Card(hit), None, None, Some(parent));
-        let others = Vec::new();
-        let fetch =
-            Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent, others };
+        let (others, name) = (Vec::new(), None);
+        let fetch = Fetch {
+            client,
+            wanted,
+            from,
+            output,
+            existing,
+            offset,
+            place,
+            stage,
+            deadline,
+            parent,
+            others,
+            name,
+        };
         self.fetches.fetches.insert(task, fetch);
         self.ask_holder(task, Some(route.into()));
     }
@@ -164,45 +197,11 @@ impl Engine {
     pub(super) fn resume_fetches(&mut self) {
         self.resume_many();
         self.resume_gathers();
-        for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
+        for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching | Stage::Holders(_))) {
             self.search_for(task);
         }
         for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Queued(..))) {
             self.send_request(task);
-        }
-    }
-
-    fn search_for(&mut self, task: TaskId) {
-        let Some(fetch) = self.fetches.fetches.get(&task) else {
-            return;
-        };
-        let query = match &fetch.wanted {
-            Wanted::Name(name) => Query::File(name.clone()),
-            Wanted::Digest(digest) => Query::Digest(*digest),
-            // See [`super::fetch_many`].
-            Wanted::Pattern(_) => return,
-        };
-        self.local.say(&ToServer::Search { id: task, query, limit: HOLDERS_WANTED });
-    }
-
-    /// Handles the answer to a search for a holder.
-    pub(super) fn found_for_fetch(&mut self, task: TaskId, mut hits: Vec<Hit>, total: u64) {
-        if self.found_for_many(task, &mut hits, total) {
-            return;
-        }
-        let fetch = self.fetches.fetches.get_mut(&task);
-        let Some(fetch) = fetch.filter(|fetch| matches!(fetch.stage, Stage::Searching)) else {
-            return;
-        };
-        match choose(fetch, hits, &self.local.name) {
-            Ok((hit, others)) => {
-                self.local.effects.push(Effect::Prepare(task, fetch.download(&hit)));
-                fetch.others = others;
-                // There is no deadline, because comparing with an existing file can take long.
-                fetch.deadline = None;
-                fetch.stage = Stage::Preparing(hit);
-            }
-            Err(why) => self.fail_fetch(task, why),
         }
     }
 
@@ -338,11 +337,12 @@ impl Engine {
             return;
         };
         let fetch = self.fetches.fetches.get(&task);
-        let Some(Fetch { client, parent, stage: Stage::Moving(hit, asked), .. }) = fetch else { return };
+        let Some(fetch) = fetch else { return };
+        let Fetch { client, parent, stage: Stage::Moving(hit, asked), .. } = fetch else { return };
         let (route, parent) = (asked.wish.route(), *parent);
         match outcome {
             TransferOutcome::Progress { done, total } => {
-                let name = hit.file.name.clone();
+                let name = fetch.name(hit).clone();
                 self.local.tell(*client, Event::FileProgress { name, done, total });
             }
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
@@ -449,36 +449,5 @@ impl Engine {
         for (_, fetch) in gone {
             self.stop(&fetch.stage);
         }
-    }
-}
-
-/// Chooses the holder to fetch a file from. Returns the others that are here too.
-fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<(Hit, Vec<Hit>), String> {
-    let what = fetch.what();
-    let mut holders: Vec<Hit> = hits
-        .into_iter()
-        .filter(|hit| !same_name(&hit.peer, me))
-        .filter(|hit| fetch.from.as_ref().is_none_or(|from| same_name(from, &hit.peer)))
-        .collect();
-    if holders.is_empty() {
-        let whom = match &fetch.from {
-            Some(from) => format!("{from} does not share"),
-            None => "nobody else shares".to_owned(),
-        };
-        return Err(format!("{whom} {what}; look for it with search"));
-    }
-    if holders.iter().any(|hit| hit.file.sha256 != holders[0].file.sha256) {
-        let whose: Vec<String> =
-            holders.iter().map(|h| format!("{} (sha256:{})", h.peer, h.file.sha256)).collect();
-        let whose = whose.join(", ");
-        return Err(format!("different files are called {what}: {whose}; say --from NAME or get sha256:HEX"));
-    }
-    holders.sort_by_key(|hit| (!hit.online, hit.address.is_none()));
-    let best = holders.remove(0);
-    if best.online {
-        holders.retain(|holder| holder.online && holder.file.bytes == best.file.bytes);
-        Ok((best, holders))
-    } else {
-        Err(format!("{} has {what} but is not here now; try again when they are", best.peer))
     }
 }

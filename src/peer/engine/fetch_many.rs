@@ -112,6 +112,7 @@ impl Many {
     fn download(&self, file: &PublishedFile) -> Download {
         Download {
             name: file.name.clone(),
+            here: file.name.clone(),
             bytes: file.bytes,
             sha256: file.sha256,
             output: self.output.clone(),

@@ -303,6 +303,8 @@ pub enum Effect {
 pub struct Download {
     /// The file's name at its holder.
     pub name: FileName,
+    /// The name that it gets here.
+    pub here: FileName,
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,

@@ -62,8 +62,8 @@ pub(super) fn make_key(home: &Home, passphrase: Option<&str>) -> Result<Box<Encr
 
 fn destination(home: &Home, download: &Download) -> Result<Destination, TransferError> {
     match &download.output {
-        Some(path) => Destination::output(path, &download.name, download.existing),
-        None => Destination::downloads(home, &download.name, download.existing),
+        Some(path) => Destination::output(path, &download.here, download.existing),
+        None => Destination::downloads(home, &download.here, download.existing),
     }
 }
 

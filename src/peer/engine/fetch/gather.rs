@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wire::PeerName;
 use wire::escape::Escaped;
 use wire::pieces::{PIECE_BYTES, Piece, count};
 use wire::protocol::{Refusal, ToServer, TransferId};
 use wire::share::Hit;
 use wire::signal::{FileAnswer, FileRequest, Reason, Route, Verdict};
+use wire::{FileName, PeerName};
 
 use super::super::Engine;
 use super::super::contact::{Lookup, same_name};
@@ -77,6 +77,11 @@ impl Gather {
         &self.holders[0].hit
     }
 
+    /// The name that the file gets here.
+    fn name(&self) -> FileName {
+        self.fetch.name(self.best()).clone()
+    }
+
     fn run_of(&self, transfer: TransferId) -> Option<RunId> {
         self.asked.iter().find(|(_, asked)| asked.request.transfer == transfer).map(|(run, _)| *run)
     }
@@ -85,7 +90,11 @@ impl Gather {
 /// Whether a file of several holders is large enough to be fetched from all of them.
 pub(super) fn is_worth_gathering(best: &Hit, others: &[Hit]) -> bool {
     let has_other = others.iter().any(|other| !same_name(&other.peer, &best.peer));
-    has_other && count(best.file.bytes) >= PIECES_LEAST
+    has_other && is_large_enough(best)
+}
+
+pub(super) fn is_large_enough(hit: &Hit) -> bool {
+    count(hit.file.bytes) >= PIECES_LEAST
 }
 
 impl Engine {
@@ -203,7 +212,7 @@ impl Engine {
         if gather.told_at.is_none_or(|at| now.duration_since(at) >= PROGRESS_EVERY) {
             gather.told_at = Some(now);
             let file = &gather.holders[0].hit.file;
-            let (name, done, total) = (file.name.clone(), plan.done_bytes(), file.bytes);
+            let (name, done, total) = (gather.name(), plan.done_bytes(), file.bytes);
             self.local.tell(gather.fetch.client, Event::FileProgress { name, done, total });
         }
         if is_over {
@@ -242,7 +251,7 @@ impl Engine {
         let most = holders.first();
         let (from, route) =
             most.map_or((None, FileRoute::Here), |most| (Some(most.from.clone()), most.route));
-        let (name, bytes, sha256, peers) = (file.name.clone(), file.bytes, file.sha256, holders.len());
+        let (name, bytes, sha256, peers) = (gather.name(), file.bytes, file.sha256, holders.len());
         self.local.tell(client, Event::FileProgress { name: name.clone(), done: bytes, total: bytes });
         self.local.tell(client, Event::FileHolders { name, holders });
         self.local.tell(client, Event::FileDone { path, bytes, sha256, from, peers, route });
@@ -252,9 +261,10 @@ impl Engine {
     /// Tells the user why a holder is not asked any more.
     fn tell_dropped(&mut self, task: TaskId, id: HolderId, fault: Fault) {
         let Some(gather) = self.fetches.gathers.get_mut(&task) else { return };
+        let name = gather.name();
         let holder = &mut gather.holders[id];
         holder.is_dropped = true;
-        let (from, name) = (holder.hit.peer.clone(), holder.hit.file.name.clone());
+        let from = holder.hit.peer.clone();
         let shown = Escaped(name.as_str());
         let (fault, piece, reason) = match fault {
             Fault::Lied(piece) => {
@@ -283,7 +293,7 @@ impl Engine {
         let Some(gather) = self.fetches.gathers.get_mut(&task) else { return };
         let is_old = |holder: &&Holder| holder.is_dropped && holder.has_card && !holder.has_answered;
         let old = gather.holders.iter().find(is_old).map(|holder| holder.hit.clone());
-        let name = gather.best().file.name.clone();
+        let name = gather.name();
         match old {
             Some(hit) if self.local.link.is_some() => {
                 let Some(gather) = self.fetches.gathers.remove(&task) else { return };

@@ -1,6 +1,7 @@
 //! A file that several peers hold, from both sides.
 
 use wire::pieces::{Link, PIECE_BYTES, Piece};
+use wire::query::Query;
 use wire::signal::{FileRequest, Reason, Route, Verdict, Wish, Withdrawal};
 
 use super::queue::Talk;
@@ -228,4 +229,94 @@ fn a_holder_sends_whole_pieces_of_the_file_only() {
     talk.bench.take([Input::Transfer([3; 16], TransferOutcome::Sent(Err("it broke".into())))]);
     assert!(talk.shown().1.is_empty());
     assert!(matches!(talk.answers()[..], [(4, Verdict::Ready { .. })]));
+}
+
+/// The searches of A since the last call, each with its id.
+fn searches(talk: &mut Talk) -> Vec<(u32, Query)> {
+    let sent = talk.bench.sent.extract_if(.., |message| matches!(message, ToServer::Search { .. }));
+    let search = |message| match message {
+        ToServer::Search { id, query, .. } => (id, query),
+        _ => unreachable!("the others were left out"),
+    };
+    sent.map(search).collect()
+}
+
+fn called(peer: &str, file: &PublishedFile, file_name: &str) -> Hit {
+    let file = PublishedFile { name: file_name.parse().expect("a good name"), ..file.clone() };
+    Hit { peer: name(peer), file, ..hit_of_b() }
+}
+
+/// What is to be downloaded: the name at the holder, and the one here.
+fn prepared(talk: &mut Talk) -> Option<(String, String)> {
+    talk.bench.effects.drain(..).find_map(|effect| match effect {
+        Effect::Prepare(_, download) => Some((download.name.to_string(), download.here.to_string())),
+        _ => None,
+    })
+}
+
+fn get(talk: &mut Talk, wanted: Wanted) -> u32 {
+    let get = Command::Get { wanted, from: None, output: None, existing: Existing::Refuse };
+    talk.bench.take([Input::Command(CLIENT, get)]);
+    searches(talk)[0].0
+}
+
+#[test]
+fn a_file_that_is_wanted_by_name_comes_from_those_too_that_call_it_differently() {
+    let mut talk = Talk::new();
+    let id = get(&mut talk, Wanted::Name(file().name));
+    let of_b = called("B", &file(), "file.txt");
+    talk.bench.hear(&ToPeer::Found { id, total: 1, hits: vec![of_b.clone()] });
+    assert_eq!(searches(&mut talk), [(id, Query::Digest(file().sha256))]);
+    assert_eq!(prepared(&mut talk), None, "not before all holders are known");
+    let of_c = Hit { address: "127.0.0.1:9".parse().ok(), ..called("C", &file(), "other.txt") };
+    let lie = PublishedFile { sha256: Digest::of(b"other"), ..file() };
+    let hits = vec![of_c, of_b, called("D", &lie, "lie.txt")];
+    talk.bench.hear(&ToPeer::Found { id, total: 3, hits });
+    // C is the best one, because it can be dialled.
+    assert_eq!(prepared(&mut talk), Some(("other.txt".into(), "file.txt".into())));
+    talk.bench.sent.clear();
+    talk.bench.take([Input::Prepared(id, Ok(Prepared::From(0)))]);
+    assert_eq!(talk.bench.lookups(), 2, "both are asked, and nobody else");
+    let is_open = |effect: &Effect| matches!(effect, Effect::OpenPieces(_, download) if download.here.as_str() == "file.txt");
+    assert_eq!(talk.bench.count(is_open), 1);
+}
+
+#[test]
+fn a_holder_that_is_away_is_replaced_by_one_that_calls_the_file_differently() {
+    for is_any_here in [true, false] {
+        let mut talk = Talk::new();
+        let small = PublishedFile { bytes: 5, ..file() };
+        let id = get(&mut talk, Wanted::Name(small.name.clone()));
+        let away = Hit { online: false, ..called("C", &small, "file.txt") };
+        talk.bench.hear(&ToPeer::Found { id, total: 1, hits: vec![away.clone()] });
+        assert_eq!(searches(&mut talk), [(id, Query::Digest(small.sha256))]);
+        // Over a new connection it is asked again.
+        talk.bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+        talk.bench.join();
+        assert_eq!(searches(&mut talk), [(id, Query::Digest(small.sha256))]);
+        let here = is_any_here.then(|| called("B", &small, "other.txt"));
+        let hits: Vec<Hit> = [away].into_iter().chain(here).collect();
+        talk.bench.hear(&ToPeer::Found { id, total: hits.len() as u64, hits });
+        let expected = is_any_here.then(|| ("other.txt".into(), "file.txt".into()));
+        assert_eq!(prepared(&mut talk), expected);
+        if is_any_here {
+            talk.bench.take([Input::Prepared(id, Ok(Prepared::From(0)))]);
+            talk.bench.hear_card(&card_of_b(START, START));
+            assert_eq!(requests(&mut talk)[0].name.as_str(), "other.txt");
+        } else {
+            assert!(talk.shown().1[0].contains("is not here now"));
+        }
+    }
+}
+
+#[test]
+fn content_gets_the_name_that_most_holders_use_and_then_the_first_in_order() {
+    for (names, expected) in [(["z", "b", "z"], "z"), (["c", "b", "a"], "a"), (["a", "a", "b"], "a")] {
+        let mut talk = Talk::new();
+        let id = get(&mut talk, Wanted::Digest(file().sha256));
+        let peers = ["B", "C", "D"].into_iter().zip(names);
+        let hits: Vec<Hit> = peers.map(|(peer, name)| called(peer, &file(), name)).collect();
+        talk.bench.hear(&ToPeer::Found { id, total: 3, hits });
+        assert_eq!(prepared(&mut talk), Some((names[0].into(), expected.into())));
+    }
 }
