@@ -2,7 +2,7 @@
 //! can redirect them to another directory.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -108,6 +108,20 @@ impl Folder {
             (None, base) => self.open_file(base),
             (Some(_), base) => self.descend(name.folders())?.open_file(base),
         }
+    }
+
+    /// The metadata of a shared file, if it is a regular one. Follows no symbolic link, also not to a folder in its name. Nothing is
+    /// opened for reading, so whoever watches the folder (inotify) is not told of it.
+    pub(crate) fn metadata_of_shared(&self, name: &FileName) -> io::Result<Metadata> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder = None;
+        for outer in name.folders() {
+            let at = folder.as_ref().unwrap_or(&self.handle);
+            folder = Some(rustix::fs::openat(at, outer, flags | OFlags::DIRECTORY, Mode::empty())?);
+        }
+        let at = folder.as_ref().unwrap_or(&self.handle);
+        let metadata = File::from(rustix::fs::openat(at, name.base(), flags, Mode::empty())?).metadata()?;
+        if metadata.is_file() { Ok(metadata) } else { Err(unsuitable("it is not a regular file")) }
     }
 
     /// The inode, by which another directory of the same name is recognised.

@@ -353,24 +353,23 @@ fn read_file(
     now: SystemTime,
     progress: &mut Progress<'_>,
 ) -> io::Result<Content> {
+    // Without opening it: a million opened files are as many events for the watcher, which then would want all of them read again.
+    if let Ok(metadata) = home.folder().metadata_of_shared(name)
+        && let Some(known) = digests.get(name, &Stamp::of(&metadata))
+    {
+        return Ok(known);
+    }
     let file = home.folder().open_shared(name)?;
     let stamp = Stamp::of(&file.metadata()?);
-    match digests.get(name, &stamp) {
-        Some(known) => Ok(known),
-        None => {
-            let (sha256, links) = digest_of_all(&file, &mut |done| progress(name, done, stamp.bytes))?;
-            if Stamp::of(&file.metadata()?) != stamp {
-                return Err(io::Error::other(
-                    "it was changed while it was read; share it when it is at rest",
-                ));
-            }
-            let content = Content { stamp, sha256, links: links.into() };
-            if stamp.was_at_rest(now) {
-                digests.put(name.clone(), content.clone());
-            }
-            Ok(content)
-        }
+    let (sha256, links) = digest_of_all(&file, &mut |done| progress(name, done, stamp.bytes))?;
+    if Stamp::of(&file.metadata()?) != stamp {
+        return Err(io::Error::other("it was changed while it was read; share it when it is at rest"));
     }
+    let content = Content { stamp, sha256, links: links.into() };
+    if stamp.was_at_rest(now) {
+        digests.put(name.clone(), content.clone());
+    }
+    Ok(content)
 }
 
 /// Opens a shared file for sending, if it has not changed since it was published.

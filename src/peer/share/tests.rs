@@ -187,6 +187,33 @@ fn a_digest_is_remembered_until_the_file_changes() {
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
+/// The names of the files in a directory that are opened by `what`, as the watcher hears of them.
+fn opened_by(directory: &Path, what: impl FnOnce()) -> Vec<String> {
+    use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+    let watch = inotify::init(CreateFlags::NONBLOCK).expect("the system has it");
+    inotify::add_watch(&watch, directory, WatchFlags::OPEN).expect("it is there");
+    what();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = Reader::new(&watch, &mut buffer);
+    let mut names = Vec::new();
+    while let Ok(event) = events.next() {
+        names.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names
+}
+
+#[test]
+fn a_file_whose_digest_is_known_is_not_opened() {
+    let (_dir, home) = home();
+    std::fs::create_dir(home.path().join("folder")).expect("it can be made");
+    put(&home, "folder/a.txt", "abc");
+    put(&home, KEYWORD_FILE, "a, folder/a.txt");
+    let read = || drop(Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads"));
+    let folder = home.path().join("folder");
+    assert_eq!(opened_by(&folder, read), ["a.txt"]);
+    assert_eq!(opened_by(&folder, read), [""; 0]);
+}
+
 /// Returns when a file that is written now gets another time than `than` has.
 fn wait_for_the_next_tick(dir: &Path, than: &Path) {
     let changed = |path: &Path| std::fs::metadata(path).map(|m| (m.ctime(), m.ctime_nsec())).ok();
