@@ -6,6 +6,7 @@
 
 mod binaries;
 pub mod browser;
+pub mod classroom;
 pub mod http;
 pub mod keys;
 mod liar;

@@ -7,6 +7,7 @@ mod members;
 mod rolling;
 mod trouble;
 
+use integration::classroom::write_to_each_other;
 use integration::{Character, Nats, Peer, Process, RawConnection, Sandbox, Server, numbered};
 use rustix::process::Signal;
 use wire::protocol::{ErrorCode, ToPeer};
@@ -48,23 +49,10 @@ fn two_servers(sandbox: &Sandbox) -> Option<(Nats, Server, Server)> {
 fn peers_at_different_servers_write_to_each_other() {
     let sandbox = Sandbox::new();
     let Some((_nats, first, second)) = two_servers(&sandbox) else { return };
-    let (a, b) = (sandbox.peer("A", first.address()), sandbox.peer("B", second.address()));
-    let texts = lines("A", 30);
-    let listener = listen(&b, 30);
-    send(&a, "B", &texts);
-    check_shown(listener, "A", &texts);
-    // B is away: its mail waits at the server of the sender, and comes when B joins at its own.
-    let texts = lines("A again", 5);
-    let sent = a.run_with_input(&["send", "B", "-"], &texts).expect(0);
-    assert_eq!(sent.events("stored").len(), 5, "{:?}", sent.lines);
-    check_shown(listen(&b, 5), "A", &texts);
-    // The other way round.
-    let texts = lines("B", 30);
-    let listener = listen(&a, 30);
-    send(&b, "A", &texts);
+    let (a, b) = (sandbox.newcomer("A", first.address()), sandbox.newcomer("B", second.address()));
+    write_to_each_other(&a, &b);
     let known = b.run(&["who"]).expect(0);
     assert!(known.lines.iter().any(|line| line.contains("\"A\"")), "{:?}", known.lines);
-    check_shown(listener, "B", &texts);
 }
 
 #[test]
