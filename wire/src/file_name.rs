@@ -50,6 +50,11 @@ impl FileName {
         self.split().0.into_iter().flat_map(|folders| folders.split(SEPARATOR))
     }
 
+    /// The paths of these folders, from the innermost one: `a/b` and `a` for `a/b/c.txt`.
+    pub fn folder_paths(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(self.split().0, |path| Some(path.rsplit_once(SEPARATOR)?.0))
+    }
+
     /// The name without the folders.
     pub fn base(&self) -> &str {
         self.split().1
@@ -146,5 +151,7 @@ mod tests {
         };
         assert_eq!(parts("a.txt"), (String::new(), "a.txt".to_owned()));
         assert_eq!(parts("a/b c/d.txt"), ("a>b c".to_owned(), "d.txt".to_owned()));
+        let deep: FileName = "a/b c/d/e.txt".parse().expect("a good name");
+        assert!(deep.folder_paths().eq(["a/b c/d", "a/b c", "a"]));
     }
 }

@@ -190,12 +190,13 @@ impl Share {
     /// Notes the folders in the names of files, so that changes in them are noticed.
     fn note_folders(&mut self, home: &Home, wanted: &Wanted) {
         for (name, ..) in &wanted.files {
-            let mut rest = name.split().0;
-            while let Some(path) = rest.filter(|path| !self.folders.contains_key(*path)) {
+            for path in name.folder_paths() {
+                if self.folders.contains_key(path) {
+                    break;
+                }
                 if let Ok(inode) = open(home, path).and_then(|folder| folder.inode()) {
                     self.folders.insert(path.to_owned(), inode);
                 }
-                rest = path.rsplit_once('/').map(|(outer, _)| outer);
             }
         }
     }

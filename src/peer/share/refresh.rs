@@ -33,12 +33,9 @@ impl FolderEntry {
     pub(super) fn covers(&self, name: &FileName) -> bool {
         let (folder, base) = name.split();
         let folder = folder.unwrap_or_default();
-        let below = |outer: &str| {
-            outer.is_empty() || folder.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
-        };
         let is_in = match self.depth {
             Depth::Folder => folder == self.folder,
-            Depth::Tree => folder == self.folder || below(&self.folder),
+            Depth::Tree => self.is_in_or_below(folder),
         };
         let is_received = self.folder.is_empty() && name.folders().next() == Some(DOWNLOADS);
         is_in && !is_received && base != KEYWORD_FILE
@@ -46,13 +43,16 @@ impl FolderEntry {
 
     /// Whether it names all files that the other one names.
     pub(super) fn includes(&self, other: &Self) -> bool {
-        let is_same = self.folder == other.folder;
-        let is_outer = self.folder.is_empty()
-            || other.folder.strip_prefix(&self.folder).is_some_and(|rest| rest.starts_with('/'));
         match self.depth {
-            Depth::Folder => is_same && other.depth == Depth::Folder,
-            Depth::Tree => is_same || is_outer,
+            Depth::Folder => self.folder == other.folder && other.depth == Depth::Folder,
+            Depth::Tree => self.is_in_or_below(&other.folder),
         }
+    }
+
+    /// Whether a folder is the one of the entry, or below it.
+    fn is_in_or_below(&self, folder: &str) -> bool {
+        let rest = folder.strip_prefix(&self.folder);
+        self.folder.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -79,14 +79,8 @@ impl Hidden {
     }
 
     fn has_folder_of(&self, name: &FileName) -> bool {
-        let mut folder = name.split().0.filter(|_| !self.files.is_empty());
-        while let Some(path) = folder {
-            if path.parse().is_ok_and(|path: FileName| self.files.contains(&path)) {
-                return true;
-            }
-            folder = path.rsplit_once('/').map(|(outer, _)| outer);
-        }
-        false
+        let has = |path: &str| path.parse().is_ok_and(|path: FileName| self.files.contains(&path));
+        !self.files.is_empty() && name.folder_paths().any(has)
     }
 }
 
