@@ -68,6 +68,29 @@ struct Fetch {
 }
 
 impl Fetch {
+    /// One that is not a part of another, has no deadline, and begins with the first byte.
+    fn new(
+        (client, output, existing): (ClientId, Option<PathBuf>, Existing),
+        wanted: Wanted,
+        from: Option<PeerName>,
+        stage: Stage,
+    ) -> Self {
+        Self {
+            client,
+            wanted,
+            from,
+            output,
+            existing,
+            offset: 0,
+            place: None,
+            stage,
+            deadline: None,
+            parent: None,
+            others: Vec::new(),
+            name: None,
+        }
+    }
+
     /// The file, as the user has asked for it.
     fn what(&self) -> String {
         match &self.wanted {
@@ -140,23 +163,8 @@ impl Engine {
             return self.start_get_many((client, task), pattern, from, output, existing);
         }
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let (stage, offset, place, parent, others, name) =
-            (Stage::Searching, 0, None, None, Vec::new(), None);
-        let fetch = Fetch {
-            client,
-            wanted,
-            from,
-            output,
-            existing,
-            offset,
-            place,
-            stage,
-            deadline,
-            parent,
-            others,
-            name,
-        };
-        self.fetches.fetches.insert(task, fetch);
+        let fetch = Fetch::new((client, output, existing), wanted, from, Stage::Searching);
+        self.fetches.fetches.insert(task, Fetch { deadline, ..fetch });
         self.search_for(task);
     }
 
@@ -165,30 +173,15 @@ impl Engine {
         &mut self,
         parent: TaskId,
         hit: Hit,
-        (client, output, existing): (ClientId, Option<PathBuf>, Existing),
+        how: (ClientId, Option<PathBuf>, Existing),
         offset: u64,
         route: Route,
     ) {
         let task = self.local.next_task;
         self.local.next_task += 1;
         let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
-        let (stage, place, deadline, parent) = (Stage::Card(hit), None, None, Some(parent));
-        let (others, name) = (Vec::new(), None);
-        let fetch = Fetch {
-            client,
-            wanted,
-            from,
-            output,
-            existing,
-            offset,
-            place,
-            stage,
-            deadline,
-            parent,
-            others,
-            name,
-        };
-        self.fetches.fetches.insert(task, fetch);
+        let fetch = Fetch::new(how, wanted, from, Stage::Card(hit));
+        self.fetches.fetches.insert(task, Fetch { offset, parent: Some(parent), ..fetch });
         self.ask_holder(task, Some(route.into()));
     }
 

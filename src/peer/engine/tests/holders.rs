@@ -46,6 +46,15 @@ fn requests(talk: &mut Talk) -> Vec<FileRequest> {
     heard.iter().filter_map(|content| signal::decode(content).ok()).collect()
 }
 
+/// The fetch, when its part is open and B is asked for pieces.
+fn underway() -> (Talk, FileRequest) {
+    let mut talk = Talk::new();
+    let id = fetches(&mut talk, Prepared::From(0));
+    talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
+    let asked = requests(&mut talk).remove(0);
+    (talk, asked)
+}
+
 fn faults(talk: &mut Talk) -> Vec<(HolderFault, Option<u64>)> {
     let events = talk.bench.events.drain(..);
     events
@@ -123,10 +132,7 @@ fn pieces_that_are_here_are_not_requested_again_also_of_the_only_holder() {
 
 #[test]
 fn a_full_disk_ends_the_fetch_and_is_told_to_the_holder() {
-    let mut talk = Talk::new();
-    let id = fetches(&mut talk, Prepared::From(0));
-    talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
-    let asked = requests(&mut talk).remove(0);
+    let (mut talk, asked) = underway();
     talk.answer(&asked, Verdict::Ready { bytes: file().bytes, salt: [2; 16] });
     let why = "the disk is full".to_owned();
     talk.bench.take([Input::Transfer(asked.transfer, TransferOutcome::DiskFull(why.clone()))]);
@@ -139,10 +145,7 @@ fn a_full_disk_ends_the_fetch_and_is_told_to_the_holder() {
 #[test]
 fn a_cancelled_fetch_stops_what_is_underway_and_takes_the_rest_back() {
     for is_moving in [true, false] {
-        let mut talk = Talk::new();
-        let id = fetches(&mut talk, Prepared::From(0));
-        talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
-        let asked = requests(&mut talk).remove(0);
+        let (mut talk, asked) = underway();
         if is_moving {
             talk.answer(&asked, Verdict::Ready { bytes: file().bytes, salt: [2; 16] });
         }
@@ -161,10 +164,7 @@ fn a_cancelled_fetch_stops_what_is_underway_and_takes_the_rest_back() {
 #[test]
 fn what_was_asked_over_a_lost_connection_is_asked_again_and_what_waits_keeps_its_place() {
     for waits in [false, true] {
-        let mut talk = Talk::new();
-        let id = fetches(&mut talk, Prepared::From(0));
-        talk.bench.take([Input::PiecesOpened(id, Ok(Vec::new()))]);
-        let asked = requests(&mut talk).remove(0);
+        let (mut talk, asked) = underway();
         if waits {
             talk.answer(&asked, Verdict::Queued { place: 1 });
         }
