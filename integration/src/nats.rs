@@ -91,15 +91,7 @@ impl Nats {
     /// Starts a server of the cluster at it, whose data has this name in the sandbox.
     pub fn server(&self, sandbox: &Sandbox, name: &str) -> Server {
         let (data, listen) = (sandbox.path(name), sandbox.nobodys_address().to_string());
-        Self::launch_server(&data, self.command(&data, &listen))
-    }
-
-    /// Starts a server of the cluster with this command line, which names `data`.
-    pub fn launch_server(data: &Path, command: Command) -> Server {
-        let server = Server::launch(data, command);
-        let first = server.process().wait("its first line", |lines| lines.first().cloned());
-        assert!(first.starts_with("listening on "), "scripts read the address from the first line: {first}");
-        server
+        Server::launch(&data, self.command(&data, &listen))
     }
 
     /// The command line of a server of the cluster.

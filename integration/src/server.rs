@@ -31,7 +31,11 @@ impl Server {
     /// Starts the server with this command line, which names `data`, and waits until it listens.
     pub fn launch(data: &Path, command: Command) -> Self {
         let process = Process::start("server", command);
-        let address = process.line("listening on ").parse().expect("what follows is an address");
+        let first = process.wait("its first line", |lines| lines.first().cloned());
+        let address = first.strip_prefix("listening on ");
+        let address =
+            address.unwrap_or_else(|| panic!("scripts read the address from the first line: {first}"));
+        let address = address.parse().expect("what follows is an address");
         Self { process, address, data: data.to_owned() }
     }
 

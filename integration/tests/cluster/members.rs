@@ -66,7 +66,7 @@ fn with_members(sandbox: &Sandbox, nats: &Nats, name: &str) -> Server {
     let (data, address) = (sandbox.path(name), sandbox.nobodys_address().to_string());
     let mut command = nats.command(&data, &address);
     command.arg("--members").arg(sandbox.path("members"));
-    Nats::launch_server(&data, command)
+    Server::launch(&data, command)
 }
 
 #[test]
