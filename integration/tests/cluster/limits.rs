@@ -14,6 +14,13 @@ fn limited(sandbox: &Sandbox, nats: &Nats, name: &str, options: &[&str]) -> Serv
     Server::launch(&data, command)
 }
 
+/// Starts nats-server and two servers with these options.
+fn two_limited<const N: usize>(sandbox: &Sandbox, options: [&str; N]) -> Option<(Nats, [Server; 2])> {
+    let nats = Nats::start(sandbox)?;
+    let servers = ["first", "second"].map(|name| limited(sandbox, &nats, name, &options));
+    Some((nats, servers))
+}
+
 /// Writes to a peer that is away.
 fn outcome(of: &mut RawConnection, from: &str, to: &str, number: u64) -> Outcome {
     of.say(&ToServer::Envelope(Envelope { from, to, kind: Kind::Message, number, sealed: b"sealed" }));
@@ -41,9 +48,8 @@ fn fill(of: &mut RawConnection, from: &str, to: &str, refusal: Refusal) -> u64 {
 #[test]
 fn a_mailbox_has_one_limit_for_all_servers() {
     let sandbox = Sandbox::new();
-    let Some(nats) = Nats::start(&sandbox) else { return };
     let options = ["--mail-bytes-per-recipient", "64K"];
-    let [first, second] = ["first", "second"].map(|name| limited(&sandbox, &nats, name, &options));
+    let Some((nats, [first, second])) = two_limited(&sandbox, options) else { return };
     let people = ["one", "two", "away"].map(Character::new);
     let mut one = RawConnection::join(first.address(), &people[0]);
     let mut two = RawConnection::join(second.address(), &people[1]);
@@ -74,9 +80,8 @@ fn a_mailbox_has_one_limit_for_all_servers() {
 #[test]
 fn a_sender_has_one_limit_for_all_servers() {
     let sandbox = Sandbox::new();
-    let Some(nats) = Nats::start(&sandbox) else { return };
     let options = ["--mail-bytes-per-sender", "64K"];
-    let [first, second] = ["first", "second"].map(|name| limited(&sandbox, &nats, name, &options));
+    let Some((_nats, [first, second])) = two_limited(&sandbox, options) else { return };
     let one = Character::new("one");
     let mut at_first = RawConnection::join(first.address(), &one);
     assert!(fill(&mut at_first, "one", "x", Refusal::SenderFull) >= 40);
@@ -88,9 +93,8 @@ fn a_sender_has_one_limit_for_all_servers() {
 #[test]
 fn a_sender_is_told_when_mail_expires_whose_server_is_lost() {
     let sandbox = Sandbox::new();
-    let Some(nats) = Nats::start(&sandbox) else { return };
     let options = ["--mail-lifetime", "5s"];
-    let [first, second] = ["first", "second"].map(|name| limited(&sandbox, &nats, name, &options));
+    let Some((_nats, [first, second])) = two_limited(&sandbox, options) else { return };
     let people = ["present", "absent"].map(Character::new);
     let mut here = RawConnection::join(first.address(), &people[0]);
     let mut away = RawConnection::join(first.address(), &people[1]);

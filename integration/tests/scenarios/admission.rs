@@ -52,6 +52,13 @@ fn invite(sandbox: &Sandbox, server: &Server, arguments: &[&str], file: &str) ->
     path
 }
 
+/// Writes an invitation as text, without the address of its server.
+fn forget_address(invitation: &Path) {
+    let link = std::fs::read_to_string(invitation).expect("it is there");
+    let (_, text) = link.trim_start_matches("switchboard://").split_once('/').expect("a link");
+    std::fs::write(invitation, text).expect("it is written");
+}
+
 fn as_text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
@@ -163,9 +170,7 @@ fn an_invitation_is_of_no_use_at_another_server() {
     let sandbox = Sandbox::new();
     let server = members_only(&sandbox);
     let invitation = invite(&sandbox, &server, &[], "invitation");
-    let link = std::fs::read_to_string(&invitation).expect("it is there");
-    let (_, text) = link.trim_start_matches("switchboard://").split_once('/').expect("a link");
-    std::fs::write(&invitation, text).expect("it is written");
+    forget_address(&invitation);
     let other = Server::start_at(&sandbox.path("other_data"), "127.0.0.1:0");
     let a = sandbox.peer("A", other.address());
     let option = ["--invitation", as_text(&invitation), "who"];
@@ -317,9 +322,7 @@ fn an_impostor_that_admits_everybody_does_not_deceive_somebody_with_an_invitatio
     let sandbox = Sandbox::new();
     let server = members_only(&sandbox);
     let invitation = invite(&sandbox, &server, &[], "invitation");
-    let link = std::fs::read_to_string(&invitation).expect("it is there");
-    let (_, text) = link.trim_start_matches("switchboard://").split_once('/').expect("a link");
-    std::fs::write(&invitation, text).expect("it is written");
+    forget_address(&invitation);
     for is_shown in [false, true] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
