@@ -35,7 +35,8 @@ export class Contact {
   /** Conversations of it to send a receipt for, in hex. @type {Set<string>} */ receiptsDue = new Set();
   /** Complaints to send once there is a card, by conversation in hex. @type {Map<string, object>} */ complaintsDue = new Map();
   /** Requests to send once there is a card: `{number, content, fail}`. @type {object[]} */ requestsDue = [];
-  /** Answers to its requests: `{number, content}`. @type {object[]} */ answersDue = [];
+  /** Answers to its requests, by transfer in hex: `{number, content, refused}`. @type {Map<string, object>} */
+  answersDue = new Map();
   /** Whether it is connected, as far as this peer knows. */ isPresent = false;
   /** Its newest opening. If it has answered requests only, no message has written that down. @type {Uint8Array | null} */
   opening = null;

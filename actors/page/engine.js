@@ -148,7 +148,10 @@ export class Engine {
     // First, while the disk is as this engine has left it.
     if (inputs.some(({ type }) => MAY_QUEUE.has(type))) await this.loadQueued();
     for (const input of inputs) await this.#handle(input);
-    if (this.flight) await sendDue(this);
+    if (this.flight) {
+      await this.files.serveQueue(this);
+      await sendDue(this);
+    }
     for (const contact of this.contacts.values()) {
       if (contact.isChanged && contact.isKept) this.write("contacts", contact.peer, contact.record());
       contact.isChanged = false;
@@ -195,6 +198,8 @@ export class Engine {
       case "fetch":
         if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
         return this.files.fetch(this, input);
+      case "sent":
+        return this.files.slots.free(hex(input.transfer));
       case "shared":
         this.files.shared = input.shared;
         return this.flight && this.say(this.files.publication());

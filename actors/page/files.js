@@ -5,12 +5,10 @@ import { equal, hex } from "./bytes.js";
 import { fileAnswer, fileRequest, withdrawal, WITHDRAWAL_BYTES } from "./protocol.js";
 import { fileKey } from "./transfer.js";
 import { random } from "./crypto.js";
+import { Slots } from "./slots.js";
 
-/** How long an offer waits for its receiver, and a request for its answer. */
-const OFFER_WAIT = 30_000;
+/** How long a request waits for an answer. */
 const ANSWER_WAIT = 30_000;
-const OFFERS_MAX = 32;
-const OFFERS_EACH_MAX = 4;
 const SERVER = { type: "Server" };
 /** A holder that was made before the queue cannot read it, so it is sent only to one that is busy. */
 const QUEUE = { type: "Queue", route: "Server" };
@@ -23,7 +21,7 @@ const REFUSALS = {
 /** The files of this page, and the transfers that are under way. */
 export class Files {
   /** What is shared: `{name, bytes, sha256, keywords, file}`. @type {object[]} */ shared = [];
-  /** Answers that were Ready, by transfer in hex. */ #offers = new Map();
+  slots = new Slots();
   /** Requests without an answer, by transfer in hex. */ #requests = new Map();
   #nextRequest = 0;
   /** How many publications the server has not answered. */ #unanswered = 0;
@@ -110,6 +108,7 @@ export class Files {
   /** Sends the requests again that wait, on a new connection: their holders may have given the places away meanwhile. */
   joined() {
     for (const request of this.#requests.values()) this.#send(request);
+    this.slots.tellAgain();
   }
 
   /**
@@ -143,35 +142,59 @@ export class Files {
   }
 
   /**
-   * Handles the request of another peer.
+   * Handles the request of another peer, or that it takes one back.
    * @param {import("./engine.js").Engine} engine @param {import("./contact.js").Contact} contact
    * @param {number} number @param {Uint8Array} bytes
    */
   async request(engine, contact, number, bytes) {
-    // Nothing waits here.
-    if (bytes.length === WITHDRAWAL_BYTES) return;
+    if (bytes.length === WITHDRAWAL_BYTES) return this.slots.withdraw(hex(decode(withdrawal, bytes).transfer), contact.peer);
     const request = decode(fileRequest, bytes);
-    const { transfer, secret, offset } = request;
-    const shared = this.shared.find(({ name }) => name === request.name);
-    const verdict = this.#judge(engine.now, contact, request, shared);
-    contact.answersDue.push({ number, content: encode(fileAnswer, { transfer, verdict }) });
-    if (verdict.type !== "Ready" || request.wish.type !== "Server") return;
-    const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
-    const key = await fileKey(secret, transfer, verdict.salt);
-    engine.transfers.push({ side: "Sender", transfer, key, file: shared.file, header });
+    const waiting = { id: hex(request.transfer), contact, number, request };
+    // A transfer that is repeated must not be served twice.
+    if (this.slots.serves(waiting.id)) return this.#answer(waiting, { type: "Busy" });
+    const { refusal } = this.#wanted(request);
+    if (refusal) return this.#answer(waiting, { type: refusal });
+    if (this.slots.hasRoomFor(contact.peer)) return this.#offer(engine, waiting);
+    // A request in the queue is answered with its place.
+    const mayWait = request.wish.type === "Queue";
+    if (!mayWait || !this.slots.enqueue(waiting)) this.#answer(waiting, { type: "Busy" });
+    return undefined;
   }
 
-  #judge(now, contact, { transfer, sha256, offset, wish }, shared) {
-    for (const [id, { until }] of this.#offers) {
-      if (until <= now) this.#offers.delete(id);
-    }
-    const ofContact = [...this.#offers.values()].filter((offer) => offer.contact === contact).length;
-    if (!shared) return { type: "NotShared" };
-    if (!equal(shared.sha256, sha256) || offset > shared.bytes) return { type: "Changed" };
-    const isKnown = this.#offers.has(hex(transfer));
-    // There is no queue here.
-    if (isKnown || wish.type === "Queue" || this.#offers.size >= OFFERS_MAX || ofContact >= OFFERS_EACH_MAX) return { type: "Busy" };
-    this.#offers.set(hex(transfer), { contact, until: now + OFFER_WAIT });
-    return { type: "Ready", bytes: shared.bytes, salt: random(16) };
+  /** What is requested: the shared file, or why it is not sent. */
+  #wanted({ name, sha256, offset }) {
+    const shared = this.shared.find((file) => file.name === name);
+    if (!shared) return { refusal: "NotShared" };
+    return equal(shared.sha256, sha256) && offset <= shared.bytes ? { shared } : { refusal: "Changed" };
+  }
+
+  #answer({ id, contact, number, request: { transfer } }, verdict) {
+    // A receiver that has gone gives up its place. With other refusals, it gets the next answer.
+    const refused = (refusal) => refusal === "Absent" && this.slots.withdraw(id, contact.peer);
+    contact.answersDue.set(id, { number, content: encode(fileAnswer, { transfer, verdict }), refused });
+  }
+
+  /** Offers a peer what it has requested, in a slot that is free. */
+  async #offer(engine, waiting) {
+    const { id, contact, request: { transfer, secret, offset, wish, ...request } } = waiting;
+    const { shared, refusal } = this.#wanted({ ...request, offset });
+    if (refusal) return this.#answer(waiting, { type: refusal });
+    const salt = random(16);
+    this.#answer(waiting, { type: "Ready", bytes: shared.bytes, salt });
+    // A browser cannot be dialled. A receiver that wants to dial finds that out, and requests the file again.
+    if ((wish.route ?? wish.type) === "Direct") return undefined;
+    const signal = this.slots.serve(id, contact.peer);
+    const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
+    const key = await fileKey(secret, transfer, salt);
+    return engine.transfers.push({ side: "Sender", transfer, key, file: shared.file, header, signal });
+  }
+
+  /**
+   * Serves the queue as far as slots are free, and tells the others their places.
+   * @param {import("./engine.js").Engine} engine
+   */
+  async serveQueue(engine) {
+    for (let next = this.slots.next(); next; next = this.slots.next()) await this.#offer(engine, next);
+    for (const waiting of this.slots.places(engine.now)) this.#answer(waiting, { type: "Queued", place: waiting.told.place });
   }
 }

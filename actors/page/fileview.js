@@ -52,9 +52,11 @@ export class FileView {
   }
 
   /** Shows what is shared. @param {import("./owner.js").Live} live */
-  changed({ shared = [], isListed = false }) {
+  changed({ shared = [], isListed = false, serving: { sending, waiting } = { sending: 0, waiting: 0 } }) {
     const listed = isListed ? "Others can find these files." : "Others cannot find these files yet.";
     at("listed").textContent = shared.length === 0 ? "" : listed;
+    at("serving").hidden = sending + waiting === 0;
+    at("serving").textContent = `${sending} file(s) are being sent, ${waiting} request(s) wait for their turn.`;
     const now = JSON.stringify(shared);
     if (now === this.#shown) return;
     this.#shown = now;

@@ -71,14 +71,16 @@ function refused(engine, { contact, kind, number, conversation, again, isRelayed
   // A message that was relayed, and came back from a peer that had gone, is only sent again.
   if (!isRelayed) {
     // Envelopes that were refused together cause one pause.
-    if (contact.pause.until <= engine.now && contact.pause.failed(engine.now) === 1 && kind !== "Receipt") {
+    const isFirst = contact.pause.until <= engine.now && contact.pause.failed(engine.now) === 1;
+    // Of what concerns files, whoever has requested one is told.
+    if (isFirst && (kind === "Opening" || kind === "Message") && contact.unacked.size > 0) {
       engine.note(contact.name, `The server has refused a message (${refusal}). It stays queued here and is sent again.`);
     }
     contact.credit.cut();
   }
   if (kind === "Opening") contact.openedHere.delete(conversation);
   if (kind === "Message" && contact.unacked.has(number)) contact.unsent.add(number);
-  again?.();
+  again?.(refusal);
 }
 
 function wentOut(engine, { contact, number, conversation, isRelayed: wasRelayed }, type) {

@@ -25,6 +25,7 @@ export function block(engine, { name, isBlocked }) {
   contact.isBlocked = isBlocked;
   contact.receiptsDue.clear();
   contact.complaintsDue.clear();
+  if (isBlocked) engine.files.slots.forget(contact.peer);
   contact.keep();
 }
 

@@ -30,7 +30,7 @@ const FINAL = { Superseded: "elsewhere", NameTaken: "taken", NotAdmitted: "not a
  * What the tabs show besides the records on the disk.
  * @typedef {{phase: string, name?: string, fingerprint?: string, connection?: string, reason?: string, isNew?: boolean,
  *   server?: {pinned: string, shown: string}, present?: string[], known?: string[], notes?: object[],
- *   isListed?: boolean, shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
+ *   isListed?: boolean, serving?: {sending: number, waiting: number}, shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
  */
 
 /** The peer. */
@@ -215,8 +215,10 @@ export class Owner {
       if (side === "Sender") await sendFile(session, job);
       else reply({ blob: await this.#downloads.receive(session, job, (done) => reply({ done })) });
     } catch (error) {
+      // Whether a file that was sent has arrived, its receiver knows.
       reply?.({ error: `The file could not be fetched: ${error.message}${/[.]$/u.test(error.message) ? "" : "."} Fetch it again to continue.` });
     }
+    if (side === "Sender") this.#push({ type: "sent", transfer: job.transfer });
   }
 
   async #renew() {
@@ -262,8 +264,9 @@ export class Owner {
   #changed() {
     const engine = this.#engine;
     this.#notes = [...this.#notes, ...engine.notes.splice(0)].slice(-20);
-    const { isListed } = engine.files;
-    this.#set({ present: [...engine.present], known: engine.known, notes: this.#notes, isListed });
+    const { isListed, slots } = engine.files;
+    const serving = slots.counts;
+    this.#set({ present: [...engine.present], known: engine.known, notes: this.#notes, isListed, serving });
   }
 
   /** A person wants to connect although that was refused, also to a server with another key. */

@@ -16,7 +16,7 @@ const PLACES_MAX = 4;
 export async function sendDue(engine) {
   for (const contact of engine.contacts.values()) {
     const { receiptsDue, complaintsDue, unsent, requestsDue, answersDue } = contact;
-    const due = receiptsDue.size + complaintsDue.size + unsent.size + requestsDue.length + answersDue.length;
+    const due = receiptsDue.size + complaintsDue.size + unsent.size + requestsDue.length + answersDue.size;
     if (due === 0) continue;
     const isPaused = contact.pause.until > engine.now;
     if (!isPaused && hasCard(engine, contact)) await sendReceipts(engine, contact);
@@ -28,7 +28,10 @@ export async function sendDue(engine) {
 }
 
 async function sendAboutFiles(engine, contact) {
-  for (const { number, content } of contact.answersDue.splice(0)) await sendSignal(engine, contact, "Answer", number, content);
+  for (const { number, content, refused } of contact.answersDue.values()) {
+    await sendSignal(engine, contact, "Answer", number, content, refused);
+  }
+  contact.answersDue.clear();
   for (const { number, content, fail } of contact.requestsDue.splice(0)) {
     await sendSignal(engine, contact, "Request", number, content, fail);
   }
@@ -75,7 +78,8 @@ async function sendComplaints(engine, contact) {
 /**
  * Seals and sends a receipt, a request or an answer. The contact must have a valid card.
  * @param {import("./engine.js").Engine} engine @param {import("./contact.js").Contact} contact @param {string} kind
- * @param {number} number @param {Uint8Array} content @param {() => void} [again] Called if the server refuses it.
+ * @param {number} number @param {Uint8Array} content @param {(refusal: string) => void} [again] Called if the server refuses
+ *   it.
  */
 export async function sendSignal(engine, contact, kind, number, content, again) {
   const current = await conversationTo(engine, contact);

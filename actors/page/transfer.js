@@ -49,10 +49,12 @@ export const digestOf = async (blob) => sha256(new Uint8Array(await blob.arrayBu
 /**
  * Connects one end of a transfer through the server.
  * @param {{url: string, member: string, token: Uint8Array}} session The joined one.
- * @param {Uint8Array} transfer @param {"Sender" | "Receiver"} side
+ * @param {Uint8Array} transfer @param {"Sender" | "Receiver"} side @param {AbortSignal} [signal] Ends it.
  */
-async function splice({ url, member, token }, transfer, side) {
+async function splice({ url, member, token }, transfer, side, signal) {
+  signal?.throwIfAborted();
   const socket = new Socket(url);
+  signal?.addEventListener("abort", () => socket.close("The transfer was cancelled."));
   await socket.expect("Hello");
   socket.send(frameToServer({ type: "Splice", transfer, side, member, token }));
   await socket.expect("Spliced", SPLICE_WAIT);
@@ -62,10 +64,11 @@ async function splice({ url, member, token }, transfer, side) {
 
 /**
  * Sends a file to the peer that has asked for it.
- * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object}} job
+ * @param {object} session
+ * @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object, signal: AbortSignal}} job
  */
-export async function sendFile(session, { transfer, key, file, header }) {
-  const socket = await splice(session, transfer, "Sender");
+export async function sendFile(session, { transfer, key, file, header, signal }) {
+  const socket = await splice(session, transfer, "Sender", signal);
   try {
     socket.send(await sealRecord(key, 0, false, encode(fileHeader, header)));
     const count = chunksOf(file.size - header.offset);
@@ -73,8 +76,8 @@ export async function sendFile(session, { transfer, key, file, header }) {
       const start = header.offset + at * CHUNK_BYTES;
       const chunk = new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer());
       socket.send(await sealRecord(key, at + 1, at + 1 === count, chunk));
-      // WebSockets have no event for this.
-      while (socket.unsentBytes > UNSENT_BYTES_MAX) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
+      // WebSockets have no event for this. One that is closed goes on counting what it has not sent.
+      while (socket.unsentBytes > UNSENT_BYTES_MAX && !socket.isClosed) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
       if (socket.isClosed) throw new Error("The connection has ended before the whole file was sent.");
     }
   } finally {

@@ -9,5 +9,6 @@ mod modules;
 mod others;
 mod page;
 mod screenshots;
+mod serving;
 mod showing;
 mod talking;

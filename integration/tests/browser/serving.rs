@@ -1,0 +1,59 @@
+//! Files that the page sends to others: how many at once, and who waits.
+
+use integration::Process;
+use integration::browser::Tab;
+
+use crate::page::{Page, Scene};
+
+/// At the rate of its receiver, this takes minutes, and it does not fit into the buffers of the connections.
+const LONG_BYTES: usize = 64 << 20;
+const RATE: &str = "64K";
+
+/// Shares a file, given by the JavaScript expression for its content, and waits until others can find it.
+pub(crate) fn share(page: &Page<Tab<'_>>, name: &str, content: &str) {
+    page.choose_file("files", name, content);
+    page.submit("share-form", &[("keywords", "web")]);
+    page.wait(&format!("document.getElementById('shared').textContent.includes('{name}')"));
+    page.wait("document.getElementById('listed').textContent === 'Others can find these files.'");
+}
+
+#[test]
+fn a_browser_serves_a_few_transfers_at_once_and_the_others_wait() {
+    let Some(scene) = Scene::new() else { return };
+    let [a, b] = ["A", "B"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    let page = scene.join("Web");
+    for (name, byte) in [("one.bin", 1), ("two.bin", 2)] {
+        share(&page, name, &format!("new Uint8Array({LONG_BYTES}).fill({byte})"));
+    }
+    share(&page, "short.txt", "'short'");
+    let serves = |sending: usize, waiting: usize| {
+        let said = format!("{sending} file(s) are being sent, {waiting} request(s) wait for their turn.");
+        page.wait(&format!("document.getElementById('serving').textContent === '{said}'"));
+    };
+    let running = a.start(&["--down-limit", RATE, "listen"]);
+    running.event("joined", |_| true);
+    let get = |name: &str| a.start(&["get", name]);
+    let moves = |process: &Process| process.event("file_progress", |event| event["done"] != 0);
+    let first = get("one.bin");
+    moves(&first);
+    let second = get("two.bin");
+    moves(&second);
+    serves(2, 0);
+
+    // Half of the slots are for others.
+    let third = get("short.txt");
+    third.event("file_queued", |event| event["place"] == 1);
+    serves(2, 1);
+    b.run(&["get", "short.txt"]).expect(0);
+    serves(2, 1);
+    third.kill();
+    serves(2, 0);
+
+    let third = get("short.txt");
+    third.event("file_queued", |event| event["place"] == 1);
+    first.kill();
+    third.finish().expect(0);
+    serves(1, 0);
+    second.kill();
+    page.wait("document.getElementById('serving').hidden");
+}

@@ -1,0 +1,64 @@
+// slots.js.
+
+import { Slots } from "/switchboard/slots.js";
+import { same } from "/test/check.js";
+
+const request = (id, peer) => ({ id, contact: { peer } });
+const told = (waiting) => waiting.map(({ id, told: { place } }) => `${id} ${place}`);
+
+/** Slots and places: no peer has more than half, and those that wait take turns. */
+export function turns() {
+  const slots = new Slots();
+  for (const id of ["a1", "a2"]) slots.serve(id, "a");
+  same([slots.hasRoomFor("a"), slots.hasRoomFor("b")], [false, true], "half of the slots are for others");
+  for (const id of ["a3", "a4"]) same(slots.enqueue(request(id, "a")), true, id);
+  same(slots.next(), null, "what comes next while only a waits");
+  slots.serve("b1", "b");
+  slots.serve("c1", "c");
+  same(slots.hasRoomFor("d"), false, "all slots are taken");
+  for (const id of ["d1", "d2"]) slots.enqueue(request(id, "d"));
+  same(told(slots.places(0)), ["a3 1", "d1 2", "a4 3", "d2 4"], "the first places");
+  same(slots.counts, { sending: 4, waiting: 4 }, "how many");
+  slots.free("b1");
+  same(slots.next().id, "d1", "the next one whose receiver may have a slot");
+  slots.serve("d1", "d");
+  same(told(slots.places(999)), [], "within a second");
+  same(told(slots.places(1000)), ["d2 2"], "the place that has changed");
+  slots.enqueue(request("a4", "a"));
+  same(told(slots.places(1001)), ["a4 3"], "what is requested again keeps its place");
+  same(told(slots.places(10_000)), ["a3 1"], "as a sign of life");
+  slots.tellAgain();
+  same(told(slots.places(10_001)), ["a3 1", "d2 2", "a4 3"], "after the connection was lost");
+  slots.free("a1");
+  slots.free("a2");
+  // The slots of b and a are free: a is first, then d, which has one already.
+  const served = [];
+  for (let next = slots.next(); next; next = slots.next()) {
+    served.push(next.id);
+    slots.serve(next.id, next.contact.peer);
+  }
+  same([served, slots.counts], [["a3", "d2"], { sending: 4, waiting: 1 }], "what is served then");
+}
+
+/** What a receiver takes back, and how many may wait. */
+export function leaving() {
+  const slots = new Slots();
+  const signal = slots.serve("a1", "a");
+  slots.withdraw("a1", "b");
+  same(signal.aborted, false, "somebody else takes it back");
+  slots.withdraw("a1", "a");
+  same([signal.aborted, slots.serves("a1")], [true, true], "the slot is free only when the transfer has ended");
+  slots.free("a1");
+  same(slots.serves("a1"), false, "it has ended");
+  for (let peer = 0; peer < 8; peer += 1) {
+    for (let at = 0; at < 32; at += 1) same(slots.enqueue(request(`${peer} ${at}`, `${peer}`)), true, `${peer} ${at}`);
+    same(slots.enqueue(request(`${peer} 32`, `${peer}`)), false, "a request more of one peer");
+  }
+  same(slots.enqueue(request("b1", "b")), false, "a request more in all");
+  slots.withdraw("0 0", "1");
+  same(slots.counts.waiting, 256, "somebody else takes it back");
+  slots.withdraw("0 0", "0");
+  same([slots.enqueue(request("b1", "b")), slots.counts.waiting], [true, 256], "when one has left");
+  slots.forget("0");
+  same(slots.counts.waiting, 225, "when a peer is blocked");
+}
