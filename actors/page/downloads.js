@@ -7,7 +7,11 @@ import { Parts } from "./parts.js";
 /** The transfers to this page. */
 export class Downloads {
   /** Null if the browser does not keep any. @type {Promise<Parts | null>} */ #parts;
-  /** By digest in hex: the chunks that are here. @type {Map<string, Uint8Array[]>} */ #chunks = new Map();
+  /**
+   * By digest in hex: the chunks that are here, how many of their bytes are on the disk, and what stops the transfer.
+   * @type {Map<string, {chunks: Uint8Array[], kept: number, stop: AbortController}>}
+   */
+  #fetched = new Map();
 
   /** @param {number} unix Now. */
   constructor(unix) {
@@ -17,24 +21,32 @@ export class Downloads {
   /**
    * Begins to fetch a file.
    * @param {object} file What was found. @param {number} unix Now.
-   * @returns {Promise<{offset?: number, error?: string}>} The first byte to request.
+   * @returns {Promise<{offset?: number, signal?: AbortSignal, error?: string}>} The first byte to request, and whether it was
+   *   cancelled.
    */
   async begin({ bytes, sha256 }, unix) {
     const id = hex(sha256);
     if (bytes > FILE_BYTES_MAX) return { error: TOO_LARGE };
-    if (this.#chunks.has(id)) return { error: "This content is being fetched already." };
-    this.#chunks.set(id, []);
+    if (this.#fetched.has(id)) return { error: "This content is being fetched already." };
+    const fetched = { chunks: [], kept: 0, stop: new AbortController() };
+    this.#fetched.set(id, fetched);
     const parts = await this.#parts;
-    const kept = (await parts?.begin(sha256, unix).catch(() => [])) ?? [];
-    const offset = kept.reduce((sum, { length }) => sum + length, 0);
-    if (offset > bytes) return { offset: 0 };
-    this.#chunks.set(id, kept);
-    return { offset };
+    const chunks = (await parts?.begin(sha256, unix).catch(() => [])) ?? [];
+    const kept = chunks.reduce((sum, { length }) => sum + length, 0);
+    if (kept <= bytes) Object.assign(fetched, { chunks, kept });
+    return { offset: fetched.kept, signal: fetched.stop.signal };
   }
 
-  /** A file is not being fetched any more. What has arrived stays on the disk. @param {object} file */
+  /** Stops fetching a file. @param {object} file */
+  cancel({ sha256 }) {
+    this.#fetched.get(hex(sha256))?.stop.abort();
+  }
+
+  /** A file is not being fetched any more. @param {object} file @returns {number} How many bytes of it stay on the disk. */
   end({ sha256 }) {
-    this.#chunks.delete(hex(sha256));
+    const { kept } = this.#fetched.get(hex(sha256));
+    this.#fetched.delete(hex(sha256));
+    return kept;
   }
 
   /**
@@ -44,18 +56,22 @@ export class Downloads {
    */
   async receive(session, job, onProgress) {
     const { sha256 } = job.file;
-    const chunks = this.#chunks.get(hex(sha256));
-    let parts = await this.#parts;
-    await receiveChunks(session, job, async (chunk, done) => {
+    const fetched = this.#fetched.get(hex(sha256));
+    const { chunks, stop: { signal } } = fetched;
+    const parts = await this.#parts;
+    let hasRoom = parts !== null;
+    await receiveChunks(session, { ...job, signal }, async (chunk, done) => {
       // Without room, the transfer goes on, and what comes from now on is not kept.
-      await parts?.keep(sha256, chunks.length, chunk).catch(() => (parts = null));
+      hasRoom &&= await parts.keep(sha256, chunks.length, chunk).then(() => true, () => false);
+      if (hasRoom) fetched.kept = done;
       chunks.push(chunk);
       onProgress(done);
     });
     const blob = new Blob(chunks);
     const isRight = equal(await digestOf(blob), sha256);
     // If it is wrong, so is something of what was kept.
-    await (await this.#parts)?.forget(sha256).catch(() => {});
+    await parts?.forget(sha256).catch(() => {});
+    fetched.kept = 0;
     if (!isRight) throw new Error("The file has another SHA-256 than it should have. Nothing of it is kept");
     return blob;
   }

@@ -198,6 +198,8 @@ export class Engine {
       case "fetch":
         if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
         return this.files.fetch(this, input);
+      case "leave":
+        return this.files.leave(input.sha256);
       case "sent":
         return this.files.slots.free(hex(input.transfer));
       case "shared":

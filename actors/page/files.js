@@ -76,6 +76,15 @@ export class Files {
     this.#signal(contact, encode(withdrawal, { transfer, reason: "Left" }));
   }
 
+  /** Takes the requests for a content back. @param {Uint8Array} sha256 */
+  leave(sha256) {
+    for (const { content, contact } of this.#requests.values()) {
+      if (!equal(content.sha256, sha256)) continue;
+      this.#withdraw(contact, content.transfer);
+      this.#end(content.transfer, { error: "Cancelled." });
+    }
+  }
+
   #end(transfer, answer) {
     this.#requests.get(hex(transfer))?.reply(answer);
     this.#requests.delete(hex(transfer));

@@ -12,6 +12,7 @@ export class HitView {
   #buttons;
   #said = element("p", { role: "status" });
   #bar;
+  #cancel = element("button", { type: "button", class: "cancel", hidden: "" });
   /** @type {HTMLElement} */ element;
   /** The link that saves the file, when it was fetched. @type {HTMLElement | null} */ link = null;
 
@@ -28,6 +29,7 @@ export class HitView {
       button.addEventListener("click", () => this.#fetch(hit));
       return button;
     });
+    this.#cancel.addEventListener("click", () => this.cancel());
     const isHere = hits.some(({ online }) => online);
     const many = holders > 1 ? `${holders} holders, ` : "";
     const names = new Set(hits.map((hit) => hit.file.name));
@@ -40,7 +42,7 @@ export class HitView {
         element("bdi", {}, readable(writtenKeywords(file.keywords)))),
       ...others,
       element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
-      ...this.#buttons, this.#bar, this.#said,
+      ...this.#buttons, this.#cancel, this.#bar, this.#said,
     );
   }
 
@@ -50,20 +52,34 @@ export class HitView {
     if (at >= 0 && this.link === null) await this.#fetch(this.#hits[at]);
   }
 
+  /** Gives up what is being fetched. What has arrived stays on the disk. */
+  cancel() {
+    if (!this.#cancel.hidden) this.#tabs.tell({ type: "leave", file: this.#hits[0].file });
+  }
+
   async #fetch(hit) {
     const usable = this.#buttons.filter((button) => !button.disabled);
     for (const button of usable) button.disabled = true;
-    this.#bar.hidden = false;
-    this.#said.textContent = "Asking for the file.";
-    const { error, blob } = await this.#tabs.ask({ type: "fetch", hit }, ({ done, place }) => {
-      const text = place ? `${hit.peer} is busy; you are ${ordinal(place)} in the queue.` : "Fetching the file.";
-      // A screen reader says it again whenever it is set.
-      if (this.#said.textContent !== text) this.#said.textContent = text;
+    this.#bar.hidden = this.#cancel.hidden = false;
+    this.#says("Asking for the file.", "Cancel");
+    const { error, kept, blob } = await this.#tabs.ask({ type: "fetch", hit }, ({ done, place }) => {
+      if (place) this.#says(`${hit.peer} is busy; you are ${ordinal(place)} in the queue.`, "Leave the queue");
+      else this.#says("Fetching the file.", "Cancel");
       if (done) this.#bar.value = done / Math.max(1, Number(hit.file.bytes));
     });
-    this.#bar.hidden = true;
     for (const button of usable) button.disabled = false;
-    this.#said.replaceChildren(error ? readable(error) : this.#offer(hit.file, blob));
+    // A hidden button cannot keep the focus.
+    if (document.activeElement === this.#cancel) usable[0].focus();
+    this.#bar.hidden = this.#cancel.hidden = true;
+    const rest = kept > 0 ? ` ${size(kept)} of it are kept for a week. Fetch it again to continue.` : "";
+    this.#said.replaceChildren(error ? readable(error) + rest : this.#offer(hit.file, blob));
+  }
+
+  /** Shows what is being done, and what the button to give it up is called. */
+  #says(text, cancel) {
+    // A screen reader says it again whenever it is set.
+    if (this.#said.textContent !== text) this.#said.textContent = text;
+    if (this.#cancel.textContent !== cancel) this.#cancel.textContent = cancel;
   }
 
   /** A link that saves a file whose digest was checked. */

@@ -91,6 +91,8 @@ export class Owner {
         return this.#reconnect(command);
       case "fetch":
         return this.#fetch(command.hit, reply);
+      case "leave":
+        return this.#leave(command.file);
       case "block":
       case "cancel":
       case "forget":
@@ -198,14 +200,24 @@ export class Owner {
   }
 
   async #fetch(hit, reply) {
-    const { offset, error } = await this.#downloads.begin(hit.file, CLOCK.unix());
-    if (error) return reply({ error });
+    const { offset, signal, error: refusal } = await this.#downloads.begin(hit.file, CLOCK.unix());
+    if (refusal) return reply({ error: refusal });
     if (offset > 0) reply({ done: offset });
     const ended = (answer) => {
-      if (answer.error || answer.blob) this.#downloads.end(hit.file);
-      reply(answer);
+      if (!answer.error && !answer.blob) return reply(answer);
+      const kept = this.#downloads.end(hit.file);
+      if (answer.blob) return reply(answer);
+      const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
+      return reply({ error: signal.aborted ? cancelled : answer.error, kept });
     };
+    if (signal.aborted) return ended({ error: "Cancelled." });
     return this.#push({ type: "fetch", hit, offset, reply: ended });
+  }
+
+  /** A person does not want a file any more that is being fetched, or whose request waits. */
+  #leave(file) {
+    this.#downloads.cancel(file);
+    this.#push({ type: "leave", sha256: file.sha256 });
   }
 
   /** Sends or receives a file, beside everything else. */
@@ -216,7 +228,7 @@ export class Owner {
       else reply({ blob: await this.#downloads.receive(session, job, (done) => reply({ done })) });
     } catch (error) {
       // Whether a file that was sent has arrived, its receiver knows.
-      reply?.({ error: `The file could not be fetched: ${error.message}${/[.]$/u.test(error.message) ? "" : "."} Fetch it again to continue.` });
+      reply?.({ error: `The file could not be fetched: ${error.message}${/[.]$/u.test(error.message) ? "" : "."}` });
     }
     if (side === "Sender") this.#push({ type: "sent", transfer: job.transfer });
   }

@@ -17,6 +17,7 @@ const PATTERN_RULE = "A pattern is the name of a file with * in it, which stands
 export class PatternView {
   #tabs;
   /** What is listed. @type {HitView[]} */ #views = [];
+  /** Those to fetch that were not begun. @type {HitView[]} */ #left = [];
   /** Which list is the newest: answers for earlier ones are not shown. */ #list = 0;
 
   /** @param {import("./tabs.js").Tabs} tabs */
@@ -24,6 +25,7 @@ export class PatternView {
     this.#tabs = tabs;
     onSubmit("pattern-form", () => this.#show(at("pattern").value, at("holder").value));
     at("fetch-all").addEventListener("click", () => this.#fetchAll());
+    at("cancel-all").addEventListener("click", () => this.#cancelAll());
     at("save-all").addEventListener("click", () => this.#views.forEach(({ link }) => link?.click()));
   }
 
@@ -66,15 +68,23 @@ export class PatternView {
   async #fetchAll() {
     const views = this.#views;
     const left = [...views];
+    this.#left = left;
     at("fetch-all").disabled = true;
+    at("cancel-all").hidden = false;
     const lane = async () => {
       for (let view = left.shift(); view; view = left.shift()) await view.fetch();
     };
     await Promise.all(Array.from({ length: UNDERWAY }, lane));
     at("fetch-all").disabled = false;
+    at("cancel-all").hidden = true;
     if (views !== this.#views) return;
     const fetched = views.filter(({ link }) => link !== null).length;
     at("pattern-said").textContent = `${fetched} of ${views.length} file(s) are fetched.`;
     at("save-all").hidden = fetched === 0;
+  }
+
+  #cancelAll() {
+    this.#left.length = 0;
+    for (const view of this.#views) view.cancel();
   }
 }

@@ -54,7 +54,7 @@ export class Tabs {
    * Carries out a command, and waits for its answer. @param {{type: string}} command
    * @param {(progress: {done?: number, place?: number}) => void} [onProgress] Called with the bytes that have arrived, or the
    *   place in a queue.
-   * @returns {Promise<object>} With `error` if it has failed.
+   * @returns {Promise<object>} With `error` if it has failed, and for a file `kept`: how many bytes of it stay on the disk.
    */
   ask(command, onProgress) {
     return new Promise((resolve) => {

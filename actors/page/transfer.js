@@ -49,12 +49,12 @@ export const digestOf = async (blob) => sha256(new Uint8Array(await blob.arrayBu
 /**
  * Connects one end of a transfer through the server.
  * @param {{url: string, member: string, token: Uint8Array}} session The joined one.
- * @param {Uint8Array} transfer @param {"Sender" | "Receiver"} side @param {AbortSignal} [signal] Ends it.
+ * @param {Uint8Array} transfer @param {"Sender" | "Receiver"} side @param {AbortSignal} signal Ends it.
  */
 async function splice({ url, member, token }, transfer, side, signal) {
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
   const socket = new Socket(url);
-  signal?.addEventListener("abort", () => socket.close("The transfer was cancelled."));
+  signal.addEventListener("abort", () => socket.close("The transfer was cancelled."));
   await socket.expect("Hello");
   socket.send(frameToServer({ type: "Splice", transfer, side, member, token }));
   await socket.expect("Spliced", SPLICE_WAIT);
@@ -87,12 +87,12 @@ export async function sendFile(session, { transfer, key, file, header, signal })
 
 /**
  * Receives the chunks of a file from an offset on, which is where a chunk begins, or its end.
- * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object, offset: number}} job `file` is what
- *   was found.
+ * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object, offset: number, signal: AbortSignal}} job
+ *   `file` is what was found.
  * @param {(chunk: Uint8Array, done: number) => Promise<void>} take Called with each chunk, and the bytes up to its end.
  */
-export async function receiveChunks(session, { transfer, key, file, offset }, take) {
-  const socket = await splice(session, transfer, "Receiver");
+export async function receiveChunks(session, { transfer, key, file, offset, signal }, take) {
+  const socket = await splice(session, transfer, "Receiver", signal);
   try {
     const header = await socket.next(SPLICE_WAIT);
     if (header.length > HEADER_RECORD_BYTES_MAX) throw new Error("The header of the file is too long.");

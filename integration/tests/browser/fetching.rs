@@ -1,4 +1,4 @@
-//! Files that wait in a queue, are interrupted, or are many.
+//! Files that wait in a queue, are interrupted or cancelled, or are many.
 
 use integration::browser::{Drive, Tab};
 use integration::sha256_hex;
@@ -129,6 +129,79 @@ fn an_interrupted_download_continues_after_the_page_was_loaded_again() {
     page.click("#hits button");
     assert_eq!(offset(again), 0);
     page.wait("document.querySelector('#hits a') !== null");
+}
+
+#[test]
+fn a_place_in_a_queue_is_given_up_by_a_button() {
+    let Some(scene) = Scene::new() else { return };
+    let [a, b, c] = ["A", "B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    b.put("long.bin", &vec![7; LONG_BYTES]);
+    b.put("short.txt", b"short");
+    b.put("keyword.txt", b"long, long.bin; short, short.txt;");
+    let holder = b.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
+    holder.event("result", |event| event["kind"] == "published");
+    let first = a.start(&["get", "long.bin"]);
+    first.event("file_progress", |_| true);
+    let page = scene.join("Web");
+    search(&page, "short");
+    page.click("#hits button");
+    says(&page, "B is busy; you are 1st in the queue.");
+    let second = c.start(&["get", "short.txt"]);
+    second.event("file_queued", |event| event["place"] == 2);
+    assert_eq!(page.tab.value("document.querySelector('#hits .cancel').textContent"), "Leave the queue");
+    page.click("#hits .cancel");
+    says(&page, "Cancelled. Nothing of it is kept.");
+    second.event("file_queued", |event| event["place"] == 1);
+    assert_eq!(page.tab.value("document.querySelector('#hits .cancel').hidden"), true);
+}
+
+#[test]
+fn a_download_is_cancelled_and_continues_later() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    let content: Vec<u8> = (0..PACED_BYTES).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
+    b.put("paced.bin", &content);
+    b.put("keyword.txt", b"paced, paced.bin;");
+    let holder = b.start(&["share", "--up-limit", PACED_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    search(&page, "paced");
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits progress').value > 0.2");
+    page.click("#hits .cancel");
+    says(&page, "Cancelled. ");
+    let said = page.text("hits");
+    let kept = said
+        .split("Cancelled. ")
+        .nth(1)
+        .and_then(|said| said.split(" bytes of it are kept for a week.").next());
+    let kept = kept.expect("it says how much is kept").replace(',', "");
+    page.click("#hits button");
+    let offset = holder.events("file_request", 2)[1]["offset"].to_string();
+    assert_eq!(offset, kept);
+    page.wait("document.querySelector('#hits a') !== null");
+}
+
+#[test]
+fn the_downloads_of_a_pattern_are_cancelled_together() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    for (number, name) in ["long/1", "long/2", "long/3"].iter().enumerate() {
+        b.put(name, &vec![u8::try_from(number).expect("it is small"); LONG_BYTES]);
+    }
+    b.put("keyword.txt", b"*, **;");
+    let holder = b.start(&["share", "--up-limit", PACED_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    page.submit("pattern-form", &[("pattern", "long/*"), ("holder", "B")]);
+    page.wait("document.querySelectorAll('#described li').length === 3");
+    page.click("#fetch-all");
+    page.wait(
+        "[...document.querySelectorAll('#described progress')].filter(({ value }) => value > 0).length === 2",
+    );
+    page.click("#cancel-all");
+    page.wait("document.getElementById('pattern-said').textContent === '0 of 3 file(s) are fetched.'");
+    assert_eq!(holder.events("file_request", 2).len(), 2, "the third one was not begun");
 }
 
 #[test]
