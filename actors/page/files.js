@@ -4,6 +4,7 @@ import { decode, encode } from "./postcard.js";
 import { equal, hex } from "./bytes.js";
 import { fileAnswer, fileRequest, withdrawal, WITHDRAWAL_BYTES } from "./protocol.js";
 import { fileKey } from "./transfer.js";
+import { isRun, PIECE_BYTES, piecesOf } from "./pieces.js";
 import { random } from "./crypto.js";
 import { Slots } from "./slots.js";
 
@@ -20,7 +21,7 @@ const REFUSALS = {
 
 /** The files of this page, and the transfers that are under way. */
 export class Files {
-  /** What is shared: `{name, bytes, sha256, keywords, file}`. @type {object[]} */ shared = [];
+  /** What is shared: `{name, bytes, sha256, links, keywords, file}`. @type {object[]} */ shared = [];
   slots = new Slots();
   /** Requests without an answer, by transfer in hex. */ #requests = new Map();
   #nextRequest = 0;
@@ -165,16 +166,17 @@ export class Files {
     if (refusal) return this.#answer(waiting, { type: refusal });
     if (this.slots.hasRoomFor(contact.peer)) return this.#offer(engine, waiting);
     // A request in the queue is answered with its place.
-    const mayWait = request.wish.type === "Queue";
+    const mayWait = "route" in request.wish;
     if (!mayWait || !this.slots.enqueue(waiting)) this.#answer(waiting, { type: "Busy" });
     return undefined;
   }
 
   /** What is requested: the shared file, or why it is not sent. */
-  #wanted({ name, sha256, offset }) {
+  #wanted({ name, sha256, offset, wish: { end } }) {
     const shared = this.shared.find((file) => file.name === name);
     if (!shared) return { refusal: "NotShared" };
-    return equal(shared.sha256, sha256) && offset <= shared.bytes ? { shared } : { refusal: "Changed" };
+    const isThere = end === undefined ? offset <= shared.bytes : isRun(offset, end, shared.bytes);
+    return isThere && equal(shared.sha256, sha256) ? { shared } : { refusal: "Changed" };
   }
 
   #answer({ id, contact, number, request: { transfer } }, verdict) {
@@ -185,8 +187,9 @@ export class Files {
 
   /** Offers a peer what it has requested, in a slot that is free. */
   async #offer(engine, waiting) {
-    const { id, contact, request: { transfer, secret, offset, wish, ...request } } = waiting;
-    const { shared, refusal } = this.#wanted({ ...request, offset });
+    const { id, contact, request } = waiting;
+    const { transfer, secret, offset, wish } = request;
+    const { shared, refusal } = this.#wanted(request);
     if (refusal) return this.#answer(waiting, { type: refusal });
     const salt = random(16);
     this.#answer(waiting, { type: "Ready", bytes: shared.bytes, salt });
@@ -194,8 +197,10 @@ export class Files {
     if ((wish.route ?? wish.type) === "Direct") return undefined;
     const signal = this.slots.serve(id, contact.peer);
     const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
+    const links = wish.end ? shared.links.slice(offset / PIECE_BYTES, piecesOf(wish.end)) : null;
     const key = await fileKey(secret, transfer, salt);
-    return engine.transfers.push({ side: "Sender", transfer, key, file: shared.file, header, signal });
+    const job = { transfer, key, file: shared.file, header, end: wish.end ?? shared.bytes, links, signal };
+    return engine.transfers.push({ side: "Sender", ...job });
   }
 
   /**

@@ -9,7 +9,8 @@ import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
 import { frameToServer, messageToPeer } from "./protocol.js";
-import { digestOf, FILE_BYTES_MAX, sendFile, TOO_LARGE } from "./transfer.js";
+import { sendFile } from "./transfer.js";
+import { linked } from "./pieces.js";
 import { Downloads } from "./downloads.js";
 import { ServerError, Socket } from "./socket.js";
 
@@ -180,16 +181,15 @@ export class Owner {
 
   async #share(file, keywords, reply) {
     const { name, size: bytes } = file;
-    if (bytes > FILE_BYTES_MAX) return reply({ error: `${name} is too large. ${TOO_LARGE}` });
     if (this.#shared.length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
-    let sha256;
+    let read;
     try {
-      sha256 = await digestOf(file);
+      read = await linked(file);
     } catch (error) {
       return reply({ error: `${name} cannot be read: ${error.message}` });
     }
     const others = this.#shared.filter((shared) => shared.name !== name);
-    this.#shareOnly([...others, { name, bytes, sha256, keywords, file }]);
+    this.#shareOnly([...others, { name, bytes, ...read, keywords, file }]);
     return reply({});
   }
 

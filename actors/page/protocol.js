@@ -1,4 +1,4 @@
-// The structures of PROTOCOL.md, sections 5, 7, 9, 10.1, 11 and 15.5, and the frames of section 6.
+// The structures of PROTOCOL.md, sections 5, 7, 9, 10.1, 11, 15.5 and 15.7, and the frames of section 6.
 
 import { array, bool, bytes, choice, decode, encode, enumeration, list, Malformed, option, string, struct, u16, u32, u64 } from "./postcard.js";
 import { concat } from "./bytes.js";
@@ -119,13 +119,14 @@ export const receipt = enumeration({
   },
 });
 
+const route = choice("Direct", "Server");
 export const fileRequest = struct({
   transfer: id16,
   secret: array(32),
   name: fileName,
   sha256: digest,
   offset: u64,
-  wish: enumeration({ Direct: {}, Server: {}, Queue: { route: choice("Direct", "Server") } }),
+  wish: enumeration({ Direct: {}, Server: {}, Queue: { route }, Pieces: { route, end: u64 } }),
 });
 
 export const fileAnswer = struct({
@@ -138,6 +139,9 @@ export const withdrawal = struct({ transfer: id16, reason: choice("Left", "DiskF
 export const WITHDRAWAL_BYTES = 17;
 
 export const fileHeader = struct({ name: fileName, total_bytes: u64, offset: u64, sha256: digest });
+
+/** The links at the pieces that follow. */
+export const fileLinks = struct({ links: list(digest, 16) });
 
 /** The first bytes of a connection to the server. */
 export const PREFACE = Uint8Array.of(0x53, 0x57, 0x42, 0x32);

@@ -4,7 +4,7 @@
 import { concat, equal, u64be } from "./bytes.js";
 import { decode, encode } from "./postcard.js";
 import { derive, open, seal, sha256 } from "./crypto.js";
-import { fileHeader, frame, frameToServer } from "./protocol.js";
+import { fileHeader, fileLinks, frame, frameToServer } from "./protocol.js";
 import { Socket } from "./socket.js";
 
 const CHUNK_BYTES = 131_072;
@@ -63,19 +63,25 @@ async function splice({ url, member, token }, transfer, side, signal) {
 }
 
 /**
- * Sends a file to the peer that has asked for it.
+ * Sends a file, or some of its pieces, to the peer that has asked for it.
  * @param {object} session
- * @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object, signal: AbortSignal}} job
+ * @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object, end: number, links: Uint8Array[] | null,
+ *   signal: AbortSignal}} job `links` are those of the pieces up to `end`.
  */
-export async function sendFile(session, { transfer, key, file, header, signal }) {
+export async function sendFile(session, { transfer, key, file, header, end, links, signal }) {
   const socket = await splice(session, transfer, "Sender", signal);
+  let counter = 0;
+  const send = async (plaintext, isLast) => {
+    socket.send(await sealRecord(key, counter, isLast, plaintext));
+    counter += 1;
+  };
   try {
-    socket.send(await sealRecord(key, 0, false, encode(fileHeader, header)));
-    const count = chunksOf(file.size - header.offset);
+    await send(encode(fileHeader, header), false);
+    if (links) await send(encode(fileLinks, { links }), false);
+    const count = chunksOf(end - header.offset);
     for (let at = 0; at < count; at += 1) {
       const start = header.offset + at * CHUNK_BYTES;
-      const chunk = new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer());
-      socket.send(await sealRecord(key, at + 1, at + 1 === count, chunk));
+      await send(new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer()), at + 1 === count);
       // WebSockets have no event for this. One that is closed goes on counting what it has not sent.
       while (socket.unsentBytes > UNSENT_BYTES_MAX && !socket.isClosed) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
       if (socket.isClosed) throw new Error("The connection has ended before the whole file was sent.");

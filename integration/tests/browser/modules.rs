@@ -7,13 +7,14 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 7] = [
+const MODULES: [(&str, &str); 8] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
     ("test/cryptography.js", include_str!("cryptography.js")),
     ("test/engine.js", include_str!("engine.js")),
     ("test/keys.js", include_str!("keys.js")),
+    ("test/pieces.js", include_str!("pieces.js")),
     ("test/slots.js", include_str!("slots.js")),
 ];
 /// The private keys of the peers in the examples.
@@ -70,4 +71,9 @@ fn engines_lose_and_double_nothing_and_believe_only_what_is_proved() {
 #[test]
 fn slots_go_round_among_the_peers_that_wait() {
     pass("slots", &["turns", "leaving"]);
+}
+
+#[test]
+fn pieces_lead_from_link_to_link_and_to_the_digest() {
+    pass("pieces", &["chains", "runs", "requests"]);
 }

@@ -1,13 +1,17 @@
-//! Files that the page sends to others: how many at once, and who waits.
+//! Files that the page sends to others: how many at once, who waits, and pieces of them.
 
-use integration::Process;
 use integration::browser::Tab;
+use integration::{Process, sha256_hex};
 
 use crate::page::{Page, Scene};
 
 /// At the rate of its receiver, this takes minutes, and it does not fit into the buffers of the connections.
 const LONG_BYTES: usize = 64 << 20;
 const RATE: &str = "64K";
+/// Not whole pieces, so that the last one is short.
+const PIECES_BYTES: u32 = (24 << 20) + 77;
+/// So slow that the terminal peer cannot send all pieces before the page has sent some.
+const HOLDER_RATE: &str = "4M";
 
 /// Shares a file, given by the JavaScript expression for its content, and waits until others can find it.
 pub(crate) fn share(page: &Page<Tab<'_>>, name: &str, content: &str) {
@@ -56,4 +60,32 @@ fn a_browser_serves_a_few_transfers_at_once_and_the_others_wait() {
     serves(1, 0);
     second.kill();
     page.wait("document.getElementById('serving').hidden");
+}
+
+#[test]
+fn a_terminal_peer_takes_pieces_from_a_browser_and_another_peer_at_once() {
+    let Some(scene) = Scene::new() else { return };
+    let [a, b] = ["A", "B"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    let content: Vec<u8> =
+        (0..PIECES_BYTES).map(|at| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect();
+    b.put("pieces.bin", &content);
+    b.put("keyword.txt", b"web, pieces.bin;");
+    let holder = b.start(&["share", "--up-limit", HOLDER_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    let script = format!("new Uint8Array({PIECES_BYTES}).map((_, at) => at ^ (at >> 8) ^ (at >> 16))");
+    share(&page, "pieces.bin", &script);
+    let got = a.run(&["get", &format!("sha256:{}", sha256_hex(&content))]).expect(0);
+    assert!(
+        std::fs::read(a.dir.join("downloads/pieces.bin")).expect("it is there") == content,
+        "the bytes differ"
+    );
+    let told = got.events("file_holders");
+    let holders = told[0]["holders"].as_array().expect("a list of holders");
+    for name in ["B", "Web"] {
+        let part =
+            holders.iter().find(|part| part["from"] == name).unwrap_or_else(|| panic!("{name}: {holders:?}"));
+        assert!(part["bytes"].as_u64() >= Some(1 << 20), "{holders:?}");
+    }
+    assert_eq!(got.events("file_holder_dropped"), Vec::<serde_json::Value>::new());
 }
