@@ -36,7 +36,7 @@ export class Engine {
   strangers = new Budget(60, 1200);
   /** Effects of this batch. */ writes = [];
   frames = [];
-  /** Transfers to start when the frames of this batch are sent. */ transfers = [];
+  /** Files to send when the frames of this batch are sent. */ transfers = [];
   files = new Files();
   /** What a person should be told: `{about, text}`. */ notes = [];
   /** Whether the connection must be replaced, and why. @type {string | null} */ trouble = null;
@@ -199,7 +199,7 @@ export class Engine {
         if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
         return this.files.fetch(this, input);
       case "leave":
-        return this.files.leave(input.sha256);
+        return this.files.leave(input.id);
       case "sent":
         return this.files.slots.free(hex(input.transfer));
       case "shared":

@@ -37,23 +37,25 @@ export class Files {
   }
 
   /**
-   * Requests a file from an offset on. `reply` is called with the place in the holder's queue whenever it changes, and if the
-   * file does not come, with an error.
+   * Requests a file from an offset on, or its pieces from there to `end`. `reply` is called with the place in the holder's queue
+   * whenever it changes, and in the end with what the transfer needs, or with an error.
    * @param {import("./engine.js").Engine} engine
-   * @param {{hit: object, offset: number, reply: (answer: object) => void}} wanted
+   * @param {{id: number, hit: object, offset: number, end?: number, reply: (answer: {place?: number, error?: string,
+   *   ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted
    */
-  fetch(engine, { hit, offset, reply }) {
-    const contact = engine.contact(hit.peer);
+  fetch(engine, wanted) {
+    const contact = engine.contact(wanted.hit.peer);
     // Its opening has to be there when the page was loaded again. It is shown when there are messages.
     if (!contact.isKept) [contact.isForgotten, contact.isKept, contact.isChanged] = [true, true, true];
-    this.#request(engine, { hit, offset, reply }, SERVER);
+    this.#request(engine, wanted, wanted.end ? { type: "Pieces", route: "Server", end: wanted.end } : SERVER);
   }
 
-  #request(engine, { hit, offset, reply }, wish) {
+  #request(engine, wanted, wish) {
+    const { hit, offset, reply } = wanted;
     const { name, sha256 } = hit.file;
     const content = { transfer: random(16), secret: random(32), name, sha256, offset, wish };
     const contact = engine.contact(hit.peer);
-    const request = { hit, offset, content, contact, reply, place: null, until: engine.now + ANSWER_WAIT };
+    const request = { wanted, hit, content, contact, reply, place: null, until: engine.now + ANSWER_WAIT };
     this.#requests.set(hex(content.transfer), request);
     this.#send(request);
   }
@@ -77,13 +79,12 @@ export class Files {
     this.#signal(contact, encode(withdrawal, { transfer, reason: "Left" }));
   }
 
-  /** Takes the requests for a content back. @param {Uint8Array} sha256 */
-  leave(sha256) {
-    for (const { content, contact } of this.#requests.values()) {
-      if (!equal(content.sha256, sha256)) continue;
-      this.#withdraw(contact, content.transfer);
-      this.#end(content.transfer, { error: "Cancelled." });
-    }
+  /** Takes a request back. @param {number} id */
+  leave(id) {
+    const request = [...this.#requests.values()].find(({ wanted }) => wanted.id === id);
+    if (!request) return;
+    this.#requests.delete(hex(request.content.transfer));
+    this.#withdraw(request.contact, request.content.transfer);
   }
 
   #end(transfer, answer) {
@@ -95,7 +96,7 @@ export class Files {
   passTime(now) {
     for (const { content, hit, contact, until } of this.#requests.values()) {
       if (until > now) continue;
-      if (content.wish === QUEUE) this.#withdraw(contact, content.transfer);
+      if (content.wish !== SERVER) this.#withdraw(contact, content.transfer);
       this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.` });
     }
   }
@@ -132,17 +133,16 @@ export class Files {
     if (!request && verdict.type === "Queued") return this.#withdraw(contact, transfer);
     // Only the peer that was asked can answer.
     if (request?.contact !== contact) return;
-    const { hit, offset, content, reply } = request;
+    const { wanted, hit, content, reply } = request;
     if (verdict.type === "Queued") return this.#queued(engine, request, verdict.place);
-    if (verdict.type === "Busy" && content.wish !== QUEUE) {
+    if (verdict.type === "Busy" && content.wish === SERVER) {
       this.#requests.delete(hex(transfer));
-      return this.#request(engine, request, QUEUE);
+      return this.#request(engine, wanted, QUEUE);
     }
     if (verdict.type !== "Ready") return this.#end(transfer, { error: `${hit.peer} ${REFUSALS[verdict.type]}.` });
     if (verdict.bytes !== hit.file.bytes) return this.#end(transfer, { error: `${hit.peer} ${REFUSALS.Changed}.` });
     this.#requests.delete(hex(transfer));
-    const key = await fileKey(content.secret, transfer, verdict.salt);
-    engine.transfers.push({ side: "Receiver", transfer, key, file: hit.file, offset, reply });
+    return reply({ ready: { transfer, key: await fileKey(content.secret, transfer, verdict.salt) } });
   }
 
   #queued(engine, request, place) {
@@ -199,8 +199,8 @@ export class Files {
     const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
     const links = wish.end ? shared.links.slice(offset / PIECE_BYTES, piecesOf(wish.end)) : null;
     const key = await fileKey(secret, transfer, salt);
-    const job = { transfer, key, file: shared.file, header, end: wish.end ?? shared.bytes, links, signal };
-    return engine.transfers.push({ side: "Sender", ...job });
+    const end = wish.end ?? shared.bytes;
+    return engine.transfers.push({ transfer, key, file: shared.file, header, end, links, signal });
   }
 
   /**

@@ -4,6 +4,14 @@ import { element, ordinal, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
 import { FILE_BYTES_MAX, TOO_LARGE } from "./transfer.js";
+import { isForSeveral } from "./downloads.js";
+
+/** Who has sent a file that came from several. */
+function senders(shares, liars) {
+  const parts = shares.map(([peer, bytes]) => `${size(bytes)} from ${peer}`);
+  const lies = liars.map((peer) => ` ${peer} has sent something else than this file; it was taken from others.`);
+  return (parts.length > 0 ? `${parts.join(", ")}.` : "") + lies.join("");
+}
 
 /** What the page shows of a match. */
 export class HitView {
@@ -23,14 +31,11 @@ export class HitView {
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
     const isTooLarge = file.bytes > FILE_BYTES_MAX;
     if (isTooLarge) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
-    this.#buttons = hits.map((hit) => {
-      const button = element("button", { type: "button" }, `Fetch from ${hit.peer}`);
-      button.disabled = !hit.online || isTooLarge;
-      button.addEventListener("click", () => this.#fetch(hit));
-      return button;
-    });
+    this.#buttons = hits.map((hit) => this.#button(`Fetch from ${hit.peer}`, [hit]));
+    hits.forEach(({ online }, at) => (this.#buttons[at].disabled = !online || isTooLarge));
+    const here = hits.filter(({ online }) => online);
+    if (here.length > 1 && isForSeveral(file)) this.#buttons.unshift(this.#button(`Fetch from ${here.length} holders at once`, here));
     this.#cancel.addEventListener("click", () => this.cancel());
-    const isHere = hits.some(({ online }) => online);
     const many = holders > 1 ? `${holders} holders, ` : "";
     const names = new Set(hits.map((hit) => hit.file.name));
     names.delete(file.name);
@@ -38,7 +43,7 @@ export class HitView {
     this.element = element(
       "li",
       { "data-file": file.name },
-      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${isHere ? "" : "not here now, "}keywords: `,
+      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${here.length > 0 ? "" : "not here now, "}keywords: `,
         element("bdi", {}, readable(writtenKeywords(file.keywords)))),
       ...others,
       element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
@@ -46,10 +51,17 @@ export class HitView {
     );
   }
 
-  /** Fetches it from the first holder that is here, unless that was done or is being done. */
+  #button(text, hits) {
+    const button = element("button", { type: "button" }, text);
+    button.addEventListener("click", () => this.#fetch(hits));
+    return button;
+  }
+
+  /** Fetches it from those who are here, unless that was done or is being done. */
   async fetch() {
-    const at = this.#buttons.findIndex((button) => !button.disabled);
-    if (at >= 0 && this.link === null) await this.#fetch(this.#hits[at]);
+    const hits = this.#hits.filter(({ online }) => online);
+    const isUsable = this.#buttons.some((button) => !button.disabled);
+    if (isUsable && this.link === null) await this.#fetch(hits);
   }
 
   /** Gives up what is being fetched. What has arrived stays on the disk. */
@@ -57,22 +69,25 @@ export class HitView {
     if (!this.#cancel.hidden) this.#tabs.tell({ type: "leave", file: this.#hits[0].file });
   }
 
-  async #fetch(hit) {
+  async #fetch(hits) {
+    const [{ peer, file }] = hits;
+    const from = hits.length > 1 ? ` from ${hits.length} holders` : "";
     const usable = this.#buttons.filter((button) => !button.disabled);
     for (const button of usable) button.disabled = true;
     this.#bar.hidden = this.#cancel.hidden = false;
     this.#says("Asking for the file.", "Cancel");
-    const { error, kept, blob } = await this.#tabs.ask({ type: "fetch", hit }, ({ done, place }) => {
-      if (place) this.#says(`${hit.peer} is busy; you are ${ordinal(place)} in the queue.`, "Leave the queue");
-      else this.#says("Fetching the file.", "Cancel");
-      if (done) this.#bar.value = done / Math.max(1, Number(hit.file.bytes));
+    const { error, kept, blob, shares = [], liars = [] } = await this.#tabs.ask({ type: "fetch", hits }, ({ done, place }) => {
+      if (place) this.#says(`${peer} is busy; you are ${ordinal(place)} in the queue.`, "Leave the queue");
+      else this.#says(`Fetching the file${from}.`, "Cancel");
+      if (done) this.#bar.value = done / Math.max(1, Number(file.bytes));
     });
     for (const button of usable) button.disabled = false;
     // A hidden button cannot keep the focus.
     if (document.activeElement === this.#cancel) usable[0].focus();
     this.#bar.hidden = this.#cancel.hidden = true;
     const rest = kept > 0 ? ` ${size(kept)} of it are kept for a week. Fetch it again to continue.` : "";
-    this.#said.replaceChildren(error ? readable(error) + rest : this.#offer(hit.file, blob));
+    if (error) this.#said.replaceChildren(readable(error) + rest);
+    else this.#said.replaceChildren(this.#offer(file, blob), ` ${senders(shares, liars)}`);
   }
 
   /** Shows what is being done, and what the button to give it up is called. */

@@ -47,7 +47,8 @@ export class Owner {
   /** The nonce of the connection that has joined. */ #token = null;
   /** What `readInvitation` gives, until it was used. It is never written down. @type {object | null} */ #invitation = null;
   /** What is shared while this tab is open. */ #shared = [];
-  #downloads = new Downloads(CLOCK.unix());
+  #downloads = new Downloads(CLOCK.unix(), (...wanted) => this.#ask(...wanted), () => this.#ends());
+  /** How many files were requested. */ #requests = 0;
   #notes = [];
   /** @type {Live} */ live = { phase: "starting" };
 
@@ -91,9 +92,9 @@ export class Owner {
       case "reconnect":
         return this.#reconnect(command);
       case "fetch":
-        return this.#fetch(command.hit, reply);
+        return reply(await this.#downloads.fetch(command.hits, CLOCK.unix(), reply));
       case "leave":
-        return this.#leave(command.file);
+        return this.#downloads.cancel(command.file);
       case "block":
       case "cancel":
       case "forget":
@@ -199,38 +200,32 @@ export class Owner {
     this.#set({ shared: shared.map(({ name, bytes, keywords }) => ({ name, bytes, keywords })) });
   }
 
-  async #fetch(hit, reply) {
-    const { offset, signal, error: refusal } = await this.#downloads.begin(hit.file, CLOCK.unix());
-    if (refusal) return reply({ error: refusal });
-    if (offset > 0) reply({ done: offset });
-    const ended = (answer) => {
-      if (!answer.error && !answer.blob) return reply(answer);
-      const kept = this.#downloads.end(hit.file);
-      if (answer.blob) return reply(answer);
-      const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
-      return reply({ error: signal.aborted ? cancelled : answer.error, kept });
-    };
-    if (signal.aborted) return ended({ error: "Cancelled." });
-    return this.#push({ type: "fetch", hit, offset, reply: ended });
+  /** Requests a file, or pieces of it, and waits until the holder sends it. See `Downloads`. */
+  #ask(wanted, signal, onPlace = () => {}) {
+    this.#requests += 1;
+    const id = this.#requests;
+    return new Promise((resolve, reject) => {
+      const reply = ({ ready, place, error }) => {
+        if (place) onPlace(place);
+        else if (ready) resolve(ready);
+        else reject(new Error(error));
+      };
+      signal.addEventListener("abort", () => {
+        this.#push({ type: "leave", id });
+        reject(new Error("The request was taken back."));
+      });
+      this.#push({ type: "fetch", id, ...wanted, reply });
+    });
   }
 
-  /** A person does not want a file any more that is being fetched, or whose request waits. */
-  #leave(file) {
-    this.#downloads.cancel(file);
-    this.#push({ type: "leave", sha256: file.sha256 });
+  #ends() {
+    return { url: this.#url, member: this.#identity.name, token: this.#token };
   }
 
-  /** Sends or receives a file, beside everything else. */
-  async #transfer({ side, reply, ...job }) {
-    const session = { url: this.#url, member: this.#identity.name, token: this.#token };
-    try {
-      if (side === "Sender") await sendFile(session, job);
-      else reply({ blob: await this.#downloads.receive(session, job, (done) => reply({ done })) });
-    } catch (error) {
-      // Whether a file that was sent has arrived, its receiver knows.
-      reply?.({ error: `The file could not be fetched: ${error.message}${/[.]$/u.test(error.message) ? "" : "."}` });
-    }
-    if (side === "Sender") this.#push({ type: "sent", transfer: job.transfer });
+  /** Sends a file, beside everything else. Whether it has arrived, its receiver knows. */
+  async #send(job) {
+    await sendFile(this.#ends(), job).catch(() => {});
+    this.#push({ type: "sent", transfer: job.transfer });
   }
 
   async #renew() {
@@ -251,7 +246,7 @@ export class Owner {
       try {
         const frames = await this.#engine.step(inputs);
         if (frames.length > 0) socket?.send(concat(...frames.map(frameToServer)));
-        for (const transfer of this.#engine.transfers.splice(0)) this.#transfer(transfer);
+        for (const job of this.#engine.transfers.splice(0)) this.#send(job);
         if (this.#engine.trouble) socket?.close(this.#engine.trouble);
         if (inputs.some(({ type }) => type !== "tick") || frames.length > 0) this.#changed();
       } catch (error) {

@@ -92,24 +92,31 @@ export async function sendFile(session, { transfer, key, file, header, end, link
 }
 
 /**
- * Receives the chunks of a file from an offset on, which is where a chunk begins, or its end.
- * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object, offset: number, signal: AbortSignal}} job
- *   `file` is what was found.
+ * Receives the chunks of a file, or of some of its pieces, from an offset on, which is where a chunk begins, or its end.
+ * @param {object} session
+ * @param {{transfer: Uint8Array, key: Uint8Array, file: object, offset: number, end: number, signal: AbortSignal}} job `file` is what
+ *   was found.
  * @param {(chunk: Uint8Array, done: number) => Promise<void>} take Called with each chunk, and the bytes up to its end.
+ * @param {(links: Uint8Array[]) => void} [takeLinks] Called before, with the links at the pieces, if those were requested.
  */
-export async function receiveChunks(session, { transfer, key, file, offset, signal }, take) {
+export async function receiveChunks(session, { transfer, key, file, offset, end, signal }, take, takeLinks) {
   const socket = await splice(session, transfer, "Receiver", signal);
+  let counter = 0;
+  const next = async (isLength, isLast) => {
+    const record = await socket.next(SPLICE_WAIT);
+    if (!isLength(record.length)) throw new Error("A part of the file has another length than it should have.");
+    counter += 1;
+    return openRecord(key, counter - 1, isLast, record);
+  };
+  const isHead = (length) => length <= HEADER_RECORD_BYTES_MAX;
   try {
-    const header = await socket.next(SPLICE_WAIT);
-    if (header.length > HEADER_RECORD_BYTES_MAX) throw new Error("The header of the file is too long.");
-    checkHeader(decode(fileHeader, await openRecord(key, 0, false, header)), file, offset);
-    const count = chunksOf(file.bytes - offset);
+    checkHeader(decode(fileHeader, await next(isHead, false)), file, offset);
+    if (takeLinks) takeLinks(decode(fileLinks, await next(isHead, false)).links);
+    const count = chunksOf(end - offset);
     for (let at = 0; at < count; at += 1) {
-      const record = await socket.next(SPLICE_WAIT);
       const start = offset + at * CHUNK_BYTES;
-      const expected = Math.min(CHUNK_BYTES, file.bytes - start);
-      if (record.length !== expected + TAG_BYTES) throw new Error("A part of the file has another length than it should have.");
-      await take(await openRecord(key, at + 1, at + 1 === count, record), start + expected);
+      const expected = Math.min(CHUNK_BYTES, end - start);
+      await take(await next((length) => length === expected + TAG_BYTES, at + 1 === count), start + expected);
     }
   } finally {
     socket.close("The file has arrived.");

@@ -1,7 +1,7 @@
 //! Files that wait in a queue, are interrupted or cancelled, or are many.
 
 use integration::browser::{Drive, Tab};
-use integration::sha256_hex;
+use integration::{Peer, sha256_hex};
 
 use crate::page::{Page, Scene, downloaded};
 
@@ -10,6 +10,10 @@ const LONG_BYTES: usize = 64 << 20;
 /// Eight chunks and a short one. At the rate of its holder, it takes two seconds.
 const PACED_BYTES: u32 = (1 << 20) + 5;
 const PACED_RATE: &str = "512K";
+/// Not whole pieces, so that the last one is short.
+const PIECES_BYTES: u32 = (24 << 20) + 77;
+/// So slow that no holder can send all before another has sent something.
+const HOLDER_RATE: &str = "4M";
 
 /// Searches for a word that one file has.
 fn search(page: &Page<Tab<'_>>, word: &str) {
@@ -202,6 +206,48 @@ fn the_downloads_of_a_pattern_are_cancelled_together() {
     page.click("#cancel-all");
     page.wait("document.getElementById('pattern-said').textContent === '0 of 3 file(s) are fetched.'");
     assert_eq!(holder.events("file_request", 2).len(), 2, "the third one was not begun");
+}
+
+#[test]
+fn a_file_comes_from_several_holders_and_continues_after_the_page_was_loaded_again() {
+    let Some(scene) = Scene::new() else { return };
+    let peers = ["B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    let content: Vec<u8> =
+        (0..PIECES_BYTES).map(|at| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect();
+    let share = |peer: &Peer| {
+        peer.put("pieces.bin", &content);
+        peer.put("keyword.txt", b"pieces, pieces.bin;");
+        let holder = peer.start(&["share", "--up-limit", HOLDER_RATE]);
+        holder.event("result", |event| event["kind"] == "published");
+        holder
+    };
+    let _holders = [share(&peers[0]), share(&peers[1])];
+    let page = scene.join("Web");
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    let begin = || {
+        search(&page, "pieces");
+        let button = page.tab.value("document.querySelector('#hits button').textContent");
+        assert_eq!(button, "Fetch from 2 holders at once");
+        page.click("#hits button");
+    };
+    begin();
+    page.wait("document.querySelector('#hits progress').value > 0.3");
+    page.tab.reload();
+    page.connected();
+    begin();
+    page.wait("document.querySelector('#hits a') !== null");
+    page.click("#hits a");
+    assert_eq!(sha256_hex(&downloaded(&downloads, "pieces.bin")), sha256_hex(&content));
+    let said = page.text("hits");
+    let sent = |name: &str| {
+        let (before, _) = said.split_once(&format!(" bytes from {name}")).unwrap_or_else(|| panic!("{said}"));
+        let number = before.rsplit(|letter: char| !letter.is_ascii_digit() && letter != ',').next();
+        let number = number.expect("there is a number").replace(',', "");
+        number.parse::<u32>().expect("it is one")
+    };
+    let again = sent("B") + sent("C");
+    assert!(sent("B") > 0 && sent("C") > 0 && again < PIECES_BYTES * 4 / 5, "{said}");
 }
 
 #[test]

@@ -7,12 +7,13 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 8] = [
+const MODULES: [(&str, &str); 9] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
     ("test/cryptography.js", include_str!("cryptography.js")),
     ("test/engine.js", include_str!("engine.js")),
+    ("test/gather.js", include_str!("gather.js")),
     ("test/keys.js", include_str!("keys.js")),
     ("test/pieces.js", include_str!("pieces.js")),
     ("test/slots.js", include_str!("slots.js")),
@@ -76,4 +77,9 @@ fn slots_go_round_among_the_peers_that_wait() {
 #[test]
 fn pieces_lead_from_link_to_link_and_to_the_digest() {
     pass("pieces", &["chains", "runs", "requests"]);
+}
+
+#[test]
+fn pieces_come_from_honest_holders_and_those_who_lie_are_found_out() {
+    pass("gather", &["plans", "lies", "kept", "gathers"]);
 }

@@ -1,0 +1,123 @@
+// plan.js and gather.js.
+
+import { FIRST_LINK, linkBehind, linked, PIECE_BYTES } from "/switchboard/pieces.js";
+import { Gather } from "/switchboard/gather.js";
+import { Plan } from "/switchboard/plan.js";
+import { concat } from "/switchboard/bytes.js";
+import { refuses, same } from "/test/check.js";
+
+const PIECES = 9;
+const BYTES = (PIECES - 1) * PIECE_BYTES + 77;
+
+/** A file, and what a holder sends of it. */
+async function made() {
+  const bytes = Uint8Array.from({ length: BYTES }, (_, at) => (at ^ (at >> 8) ^ (at >> 16)) & 0xff);
+  const { sha256, links } = await linked(new Blob([bytes]));
+  /** `altered` is a piece of which another byte is sent. */
+  const pieces = ({ offset, end }, altered = -1) => {
+    const [first, last] = [offset / PIECE_BYTES, Math.ceil(end / PIECE_BYTES)];
+    return Array.from({ length: last - first }, (_, at) => {
+      const number = first + at;
+      const content = bytes.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES);
+      if (number === altered) content[0] ^= 1;
+      const to = linkBehind(links[number], content, number + 1 === PIECES ? BYTES : null);
+      return { number, from: links[number], to, next: number + 1 < last ? links[number + 1] : null, content };
+    });
+  };
+  return { bytes, sha256, pieces };
+}
+
+const WHOLE = { offset: 0, end: BYTES };
+const run = (first, last) => ({ offset: first * PIECE_BYTES, end: Math.min(last * PIECE_BYTES, BYTES) });
+
+/** What is given out. */
+export async function plans() {
+  const { bytes, sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256, []);
+  same(plan.give("a", 2), run(7, 9), "the first pieces are the last ones");
+  same(plan.give("b", 2), run(5, 7), "those before them");
+  for (const piece of pieces(run(7, 9))) same(plan.arrived("a", piece), true, "a piece that is missing");
+  same([plan.isIdle("a"), plan.isIdle("b"), plan.bytes], [true, false, PIECE_BYTES + 77], "who has sent all");
+  plan.ended("a");
+  same(plan.give("a", 2), run(4, 5), "fewer, because few are left");
+  plan.ended("b");
+  same(plan.give("b", 2), run(6, 7), "what was given back");
+  for (let first = 5; first > 0; first -= 1) plan.give(`c${first}`, 2);
+  const all = plan.give("d", 2);
+  same(all, run(6, 7), "what another one has not sent yet");
+  for (const piece of pieces(all)) plan.arrived("d", piece);
+  same(plan.isIdle("b"), true, "whoever was asked for it too");
+  for (const piece of pieces(WHOLE)) plan.arrived("e", piece);
+  same([plan.isDone, concat(...plan.contents()).length], [true, BYTES], "all has arrived");
+  same(plan.contents().every((content, at) => content.every((byte, in_) => byte === bytes[at * PIECE_BYTES + in_])), true, "the file");
+  same([...plan.shares], [["a", PIECE_BYTES + 77], ["d", PIECE_BYTES], ["e", 6 * PIECE_BYTES]], "who has sent how much");
+}
+
+/** Who has lied, and what of the others stays. */
+export async function lies() {
+  const { sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256, []);
+  for (const piece of pieces(run(6, 9))) plan.arrived("a", piece);
+  // Alone, the piece contradicts nothing that its holder says. It does not lead to the piece behind it.
+  const [alone] = pieces(run(5, 6), 5);
+  for (const piece of pieces(run(3, 5))) plan.arrived("b", piece);
+  same([plan.arrived("b", alone), [...plan.liars]], [false, ["b"]], "a piece that leads elsewhere");
+  same(plan.bytes, 2 * PIECE_BYTES + 77, "what a liar has sent that is not proved is gone, what others have sent is not");
+  same(plan.arrived("b", pieces(run(5, 6))[0]), false, "a right piece of a liar");
+  const [first, second] = pieces(run(0, 2), 0);
+  same([plan.arrived("c", first), plan.liars.has("c")], [false, true], "a piece that does not lead to what its holder names next");
+  same(plan.arrived("d", second), true, "the next piece of somebody else");
+  const elsewhere = { ...pieces(run(0, 1))[0], from: FIRST_LINK.map((byte) => byte ^ 1), next: null };
+  same([plan.arrived("e", elsewhere), plan.liars.has("e")], [false, true], "a file that begins elsewhere");
+  for (const piece of pieces(WHOLE)) plan.arrived("a", piece);
+  same([plan.isDone, [...plan.shares]], [true, [["a", BYTES - PIECE_BYTES], ["d", PIECE_BYTES]]], "all from the others");
+}
+
+/** What an earlier transfer has left. */
+export async function kept() {
+  const { sha256, pieces } = await made();
+  const here = pieces(WHOLE);
+  same(new Plan(BYTES, sha256, here).isDone, true, "all pieces are here");
+  const some = new Plan(BYTES, sha256, here.slice(6));
+  same([some.bytes, some.isDone], [2 * PIECE_BYTES + 77, false], "some are");
+  const damaged = new Plan(BYTES, sha256, pieces(WHOLE, 5));
+  same([damaged.bytes, [...damaged.liars]], [2 * PIECE_BYTES + 77, []], "one is damaged, and what lies before it is not proved");
+  const first = here.map((piece) => (piece.number === 0 ? { ...piece, from: piece.to } : piece));
+  same(new Plan(BYTES, sha256, first).isDone, false, "one does not begin where a file begins");
+}
+
+/** A file from holders that do their part, and others. */
+export async function gathers() {
+  const { bytes, sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256, []);
+  const calls = new Map();
+  const keptPieces = [];
+  const receive = async ({ peer }, wanted, signal, take) => {
+    calls.set(peer, (calls.get(peer) ?? 0) + 1);
+    if (peer === "gone") throw new Error("it is gone");
+    // Its request waits until it is taken back.
+    if (peer === "busy") return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("left"))));
+    const lie = peer === "liar" ? wanted.offset / PIECE_BYTES : -1;
+    for (const piece of pieces(wanted, lie)) {
+      await take(piece);
+      if (signal.aborted) throw new Error("stopped");
+    }
+    return undefined;
+  };
+  const keep = async ({ number }) => keptPieces.push(number);
+  const hits = ["busy", "gone", "liar", "a", "b"].map((peer) => ({ peer }));
+  await new Gather(plan, receive, keep, new AbortController().signal).fetch(hits);
+  const file = concat(...plan.contents());
+  same([file.length, file.every((byte, at) => byte === bytes[at])], [BYTES, true], "the file");
+  same([[...plan.liars], calls.get("gone")], [["liar"], 2], "the others");
+  same(new Set(keptPieces).size, PIECES, "every piece is kept");
+  const sum = [...plan.shares.values()].reduce((all, share) => all + share, 0);
+  same([sum, plan.shares.has("busy"), plan.shares.has("gone")], [BYTES, false, false], "who has sent it");
+
+  const none = new Plan(BYTES, sha256, []);
+  const stop = new AbortController();
+  const fetching = new Gather(none, receive, keep, stop.signal).fetch([{ peer: "busy" }]);
+  stop.abort();
+  await refuses(Error, () => fetching, "one that is cancelled");
+  await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal).fetch([{ peer: "gone" }]), "nobody is left");
+}
