@@ -29,6 +29,7 @@ class World {
   #now = 0;
   /** Called for each envelope on its way; returns the envelopes that arrive. */
   way = (envelope) => [envelope];
+  /** What the server says has become of an envelope. */ outcome = () => ({ type: "Relayed" });
   peers = new Map();
   /** Cards that the server shows instead of the newest ones, by name. */ shown = {};
 
@@ -84,7 +85,7 @@ class World {
     const reply = (message) => peer.inbox.push({ type: "message", message });
     if (frame.type === "Envelope") {
       await isWrittenDown(peer, frame);
-      reply({ type: "Routed", first: peer.sent, count: 1, outcome: { type: "Relayed" } });
+      reply({ type: "Routed", first: peer.sent, count: 1, outcome: this.outcome(frame) });
       peer.sent += 1;
       for (const envelope of this.way(frame)) {
         this.peers.get(envelope.to)?.inbox.push({ type: "message", message: envelope });
@@ -354,4 +355,45 @@ export async function succession() {
   same([a.identity.isMine(fingerprint), b.engine.contact("A").pinned], [true, keys[0]], "the key that is pinned");
   await world.start(b);
   same(b.engine.contact("A").card.succeeds.length, 1, "the statements in the card");
+}
+
+/** Requests for files that wait for a slot, and are served, taken back, or given up because the receiver has gone. */
+export async function queues() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  const shared = [0, 1, 2].map((at) => ({
+    name: `${at}.txt`, bytes: 5, sha256: new Uint8Array(32).fill(at), links: [], keywords: ["x"], file: new Blob(["short"]),
+  }));
+  a.inbox.push({ type: "shared", shared });
+  const said = [];
+  const fetch = async (at) => {
+    const reply = (answer) => said.push(`${at} ${answer.ready ? "ready" : answer.place}`);
+    b.inbox.push({ type: "fetch", id: at, hit: { peer: "A", file: shared[at] }, offset: 0, reply });
+    for (let round = 0; round < 6; round += 1) await world.step();
+  };
+  const counts = async (sending, waiting, what) => {
+    for (let round = 0; round < 3; round += 1) await world.step();
+    same(a.engine.files.slots.counts, { sending, waiting }, what);
+  };
+  for (const at of [0, 1, 2]) await fetch(at);
+  same(said, ["0 ready", "1 ready", "2 1"], "what the holder has answered");
+  await counts(2, 1, "a peer has half of the slots");
+  b.inbox.push({ type: "leave", id: 2 });
+  await counts(2, 0, "a request that is taken back");
+  await fetch(2);
+  await counts(2, 1, "another one for the same");
+  a.inbox.push({ type: "sent", transfer: a.engine.transfers[0].transfer });
+  await counts(2, 0, "a slot that has become free");
+  same(said.slice(3), ["2 1", "2 ready"], "what the holder has answered then");
+
+  await fetch(0);
+  await counts(2, 1, "one that waits");
+  world.outcome = ({ kind }) => (kind === "Answer" ? { type: "Refused", refusal: "Absent" } : { type: "Relayed" });
+  world.later(10_000);
+  await counts(2, 0, "a receiver that has gone");
+  world.outcome = () => ({ type: "Relayed" });
+  await fetch(1);
+  await counts(2, 1, "one that waits again");
+  a.inbox.push({ type: "block", name: "B", isBlocked: true });
+  await counts(2, 0, "a receiver that is blocked");
 }

@@ -65,7 +65,16 @@ fn cards_joins_conversations_backups_and_files_are_those_of_the_examples() {
 fn engines_lose_and_double_nothing_and_believe_only_what_is_proved() {
     pass(
         "engine",
-        &["faults", "wrongReceipts", "wrongSenders", "changedKey", "managing", "succession", "rekey"],
+        &[
+            "faults",
+            "wrongReceipts",
+            "wrongSenders",
+            "changedKey",
+            "managing",
+            "succession",
+            "rekey",
+            "queues",
+        ],
     );
 }
 

@@ -30,7 +30,7 @@ export async function chains() {
     }
   }
   const large = linkBehind(FIRST_LINK, new Uint8Array(), 2 ** 50);
-  same(equal(large, linkBehind(FIRST_LINK, new Uint8Array(), 2 ** 18)), false, "lengths of more than 32 bits");
+  same(equal(large, linkBehind(FIRST_LINK, new Uint8Array(), 0)), false, "lengths of more than 32 bits");
 }
 
 /** What a request may ask for. */
