@@ -33,6 +33,7 @@ const query = enumeration({
   File: { name: fileName },
   Digest: { sha256: digest },
   Names: { from: peerName, pattern: fileName, after: option(fileName) },
+  Holders: { pattern: fileName },
 });
 const errorCode = choice(
   "Malformed", "UnknownKind", "TooLong", "OutOfPlace", "BadEnvelope", "BadCard", "BadProof", "NameTaken", "Superseded",

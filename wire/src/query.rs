@@ -60,6 +60,10 @@ pub enum Query {
         /// Only those after this name, if there is one. All are counted nevertheless.
         after: Option<FileName>,
     },
+    /// Of each peer one of its files whose names a pattern describes.
+    Holders {
+        pattern: Pattern,
+    },
 }
 
 #[cfg(test)]
@@ -94,6 +98,8 @@ mod tests {
                 after: Some(after),
             }),
             any::<[u8; 32]>().prop_map(|bytes| Query::Digest(Digest(bytes))),
+            "[a-z]{0,5}\\*{1,2}"
+                .prop_map(|pattern| Query::Holders { pattern: pattern.parse().expect("a good pattern") }),
         ]
     }
 

@@ -63,7 +63,7 @@ pub enum Command {
         /// Decides which files and addresses the answer may contain.
         asker: AskerSees,
         /// Answered at once.
-        reply: Reply<Found>,
+        reply: Reply<SearchAnswer>,
     },
     /// A search as people type it. The best matches come first, and files with the same content are one match.
     Find {
@@ -247,7 +247,11 @@ pub enum FindRefused {
     TooBroad,
     #[error("a search shows its first {FIND_MATCHES_MAX} matches; add words to find others")]
     TooFar,
+    #[error("too many files have to be compared with this pattern; begin it with a folder, or say from whom")]
+    ManyNames,
 }
+
+pub type SearchAnswer = Result<Found, FindRefused>;
 
 pub type FindAnswer = Result<Matches, FindRefused>;
 
@@ -363,7 +367,7 @@ impl IndexHandle {
         limit: u32,
         asker: AskerSees,
         timeout: Duration,
-    ) -> Result<Found, NoAnswer> {
+    ) -> Result<SearchAnswer, NoAnswer> {
         self.ask(timeout, |reply| Command::Search { query, limit, asker, reply })
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use wire::pattern::Matcher;
+use wire::pattern::{Matcher, Pattern};
 use wire::share::ListDigest;
 use wire::{PeerName, Query, Search};
 
@@ -15,7 +15,7 @@ use super::ranking::{Ranking, hit_bytes};
 use super::staging::{Staging, text_bytes};
 use crate::commands::index::{
     AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Kept, Matches, Page,
-    Presence, PublishAnswer, PublishRefused, Published, Share,
+    Presence, PublishAnswer, PublishRefused, Published, SearchAnswer, Share,
 };
 use crate::commands::network::Network;
 use crate::config::{PeerLimits, Quota};
@@ -24,6 +24,12 @@ use crate::runtime::{self, Now, Reply};
 /// The maximum number of shares that wait to be kept: this many peers can publish at once before one is refused as
 /// `busy`. The memory of these shares has its own limit.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
+
+/// The maximum number of files that are looked at for the holders of a pattern. Other searches wait meanwhile.
+const PATTERN_STEPS_MAX: usize = 4_000_000;
+
+/// About how many files could be looked at in the time that it takes to compare the whole name of one.
+const MATCH_STEPS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -217,9 +223,12 @@ impl Core {
         }
     }
 
-    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> Found {
+    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> SearchAnswer {
         let viewer = self.viewer(asker);
-        let mut matching = self.matching(query);
+        let mut matching = match query {
+            Query::Holders { pattern } => self.one_of_each(pattern, viewer, PATTERN_STEPS_MAX)?,
+            query => self.matching(query),
+        };
         matching.retain(|id| viewer.sees(*id));
         let total = matching.len() as u64;
         if let Query::Names { after: Some(after), .. } = query {
@@ -237,7 +246,31 @@ impl Core {
             }
             hits.push(hit);
         }
-        Found { hits, total }
+        Ok(Found { hits, total })
+    }
+
+    /// Of each peer one of its files that the pattern describes and the asker may see.
+    pub(super) fn one_of_each(
+        &self,
+        pattern: &Pattern,
+        viewer: Viewer<'_>,
+        mut steps_left: usize,
+    ) -> Result<Vec<FileId>, FindRefused> {
+        let (matcher, (start, end)) = (Matcher::new(pattern), pattern.ends());
+        let mut found = Vec::new();
+        for peer in self.peers.iter() {
+            for id in &peer.files {
+                let name = self.catalog.name(*id);
+                let may_match = name.starts_with(start) && name.ends_with(end);
+                let steps = if may_match { MATCH_STEPS } else { 1 };
+                steps_left = steps_left.checked_sub(steps).ok_or(FindRefused::ManyNames)?;
+                if may_match && matcher.matches(name) && viewer.sees(*id) {
+                    found.push(*id);
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The matching files, each once.
@@ -246,6 +279,8 @@ impl Core {
             Query::Keywords(keywords) => self.catalog.with_all(keywords.as_slice()),
             Query::File(name) => self.catalog.of_name(name),
             Query::Digest(digest) => self.catalog.of_content(*digest),
+            // See [`Self::one_of_each`].
+            Query::Holders { .. } => Vec::new(),
             Query::Names { from, pattern, .. } => {
                 let Some(owner) = self.peers.find(from) else { return Vec::new() };
                 let matcher = Matcher::new(pattern);
@@ -280,7 +315,7 @@ impl Core {
         Ranking { catalog: &self.catalog, peers: &self.peers, asker }
     }
 
-    fn viewer<'a>(&'a self, asker: &'a AskerSees) -> Viewer<'a> {
+    pub(super) fn viewer<'a>(&'a self, asker: &'a AskerSees) -> Viewer<'a> {
         Viewer { catalog: &self.catalog, peers: &self.peers, asker: asker.name.as_ref() }
     }
 

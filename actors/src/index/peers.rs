@@ -80,6 +80,10 @@ impl Peers {
         &mut self.peers[id as usize]
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().map(|(_, peer)| peer)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ids.len()

@@ -5,7 +5,7 @@ use wire::{Audience, Digest, Keyword, PeerName, Query};
 
 use super::core::Core;
 use crate::commands::index::{
-    AskerSees, Command, Found, Held, Keep, Kept, Presence, PublishAnswer, Published, Share,
+    AskerSees, Command, Found, Held, Keep, Kept, Presence, PublishAnswer, Published, SearchAnswer, Share,
 };
 use crate::commands::network::Network;
 use crate::runtime::{Core as _, Now, Pending, reply};
@@ -139,6 +139,10 @@ fn tell(core: &mut Core, presence: Presence) {
 }
 
 fn search(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> Found {
+    search_answer(core, query, limit, asker).expect("it is not too broad")
+}
+
+fn search_answer(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> SearchAnswer {
     let (reply, pending) = reply();
     let keep = handle(core, Command::Search { query: query.clone(), limit, asker, reply });
     assert!(keep.is_none(), "a search has no effect outside");

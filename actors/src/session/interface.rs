@@ -9,7 +9,7 @@ use wire::protocol::KnownPeer;
 use wire::share::{Difference, ListedFile};
 
 use crate::commands::admission::Claim;
-use crate::commands::index::{FindAnswer, Found, Page, PublishAnswer};
+use crate::commands::index::{FindAnswer, Page, PublishAnswer, SearchAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
 
@@ -88,7 +88,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     Known(Arc<[KnownPeer]>),
-    Found(Found),
+    Found(SearchAnswer),
     Matches(FindAnswer),
     Published(PublishAnswer),
 }

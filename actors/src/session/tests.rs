@@ -284,7 +284,7 @@ fn answers_come_in_the_order_of_their_questions() {
     bench.take(Input::Answered(Some(Answer::Published(Ok(published)))));
     assert!(matches!(bench.told()[..], [ToPeer::Published { files: 1, pairs: 2 }]));
     assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Search(_, 1))]));
-    bench.take(Input::Answered(Some(Answer::Found(Found::default()))));
+    bench.take(Input::Answered(Some(Answer::Found(Ok(Found::default())))));
     assert!(matches!(bench.told()[..], [ToPeer::Found { id: 9, total: 0, .. }]));
     assert!(matches!(bench.effects()[..], [Effect::Tell(MemberCommand::Route(_))]));
 }

@@ -105,6 +105,7 @@ function messages(examples) {
       "toserver 5, search by name": search({ type: "File", name: "tide.csv" }),
       "toserver 5, search by content": search({ type: "Digest", sha256 }),
       "toserver 5, search by a pattern": search({ type: "Names", from: "A", pattern: "lectures/*", after: "lectures/a" }),
+      "toserver 5, search for the holders of a pattern": search({ type: "Holders", pattern: "lectures/*" }),
       "toserver 6, listening": { type: "Listening", port: 40000 },
       "toserver 7, calledback": { type: "CalledBack", echo: repeated(0xec, 32) },
       "toserver 8, who": { type: "Who", id: 8 },

@@ -67,6 +67,11 @@ pub(crate) fn to_the_server(text: &mut String) {
                 .fixed(&[1], "after: present")
                 .text("lectures/a", "name"),
         ),
+        (
+            "for the holders of a pattern",
+            Query::Holders { pattern: "lectures/*".parse().expect("a good pattern") },
+            Layout::new().variant(4, "query: Holders").text("lectures/*", "pattern"),
+        ),
     ];
     for (how, query, layout) in queries {
         let layout = Layout::new().variant(5, "Search").number(7, "id").then(layout).number(100, "limit");

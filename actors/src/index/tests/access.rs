@@ -11,7 +11,7 @@ use super::super::journal::Journal;
 use super::super::shelf::Shelf;
 use super::finding::{ALL, answer, askers, searches, shares};
 use super::*;
-use crate::commands::index::{Change, Matches};
+use crate::commands::index::{Change, FindRefused, Matches};
 
 fn found(core: &mut Core, typed: &str, as_whom: &str) -> Vec<String> {
     let matches = answer(core, typed, ALL, asker(as_whom)).expect("it is not too broad").matches;
@@ -197,4 +197,30 @@ fn a_pattern_lists_the_files_of_one_peer_page_by_page() {
     assert_eq!(list("C", "lectures/*", None, 9, asker("carl")), page(&["lectures/of c.pdf"], 1));
     assert_eq!(list("C", "lectures/*", None, 9, asker("Ann")).1, 2);
     assert_eq!(list("nobody", "**", None, 9, FAR), page(&[], 0));
+}
+
+#[test]
+fn a_pattern_finds_one_file_of_each_peer_that_has_some() {
+    let mut core = Core::default();
+    publish(&mut core, "B", vec![file("lectures/1.pdf", &[]), file("lectures/2.pdf", &[])]);
+    publish(&mut core, "c", vec![file("x.pdf", &[]), file("lectures/2.pdf", &[])]);
+    publish(&mut core, "D", vec![only(&["ann"], file("lectures/exam.pdf", &[]))]);
+    publish(&mut core, "E", vec![file("a.txt", &[]), file("lectures/week/3.pdf", &[])]);
+    tell(&mut core, here("c", None));
+    let mut holders = |pattern: &str, limit, asker| {
+        let pattern = pattern.parse().expect("a good pattern");
+        let found = search(&mut core, &Query::Holders { pattern }, limit, asker);
+        (names(&found).into_iter().map(|(peer, _)| peer.to_owned()).collect::<Vec<_>>(), found.total)
+    };
+    let of = |names: &[&str], total| (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), total);
+    assert_eq!(holders("lectures/*", 9, FAR), of(&["c", "B"], 2));
+    assert_eq!(holders("lectures/*", 9, asker("ann")), of(&["c", "B", "D"], 3));
+    assert_eq!(holders("lectures/**", 1, asker("D")), of(&["c"], 4));
+    assert_eq!(holders("x*", 9, FAR), of(&["c"], 1));
+    assert_eq!(holders("*2.pdf", 9, FAR), of(&[], 0));
+    let pattern = "lectures/*".parse().expect("a good pattern");
+    let look = |steps| core.one_of_each(&pattern, core.viewer(&FAR), steps).map(|found| found.len());
+    // Names that begin otherwise cost less than those that have to be compared.
+    assert_eq!(look(33), Ok(2));
+    assert_eq!(look(32), Err(FindRefused::ManyNames));
 }

@@ -52,7 +52,7 @@ fn matches(file: &PublishedFile, query: &Query) -> bool {
     match query {
         Query::File(name) => file.name == *name,
         Query::Digest(digest) => file.sha256 == *digest,
-        Query::Names { .. } => false,
+        Query::Names { .. } | Query::Holders { .. } => false,
         Query::Keywords(wanted) => wanted.as_slice().iter().all(|wanted| {
             let wanted = wanted.as_str().to_lowercase();
             file.keywords.iter().any(|k| k.as_str().to_lowercase() == wanted)

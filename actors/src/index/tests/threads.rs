@@ -13,7 +13,10 @@ use crate::runtime::{NoAnswer, mailbox, start as start_actor};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn found(index: &IndexHandle, word: &str) -> Found {
-    index.search(keywords(&[word]), 100, FAR, DEADLINE).expect("the index answers")
+    index
+        .search(keywords(&[word]), 100, FAR, DEADLINE)
+        .expect("the index answers")
+        .expect("it is not too broad")
 }
 
 #[test]

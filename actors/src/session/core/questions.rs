@@ -30,11 +30,13 @@ impl Session {
         let Some(Asked { id, is_last }) = self.asked.take() else { return };
         let message = match answer {
             Some(Answer::Known(peers)) => ToPeer::Known { id, peers: peers.to_vec() },
-            Some(Answer::Found(Found { hits, total })) => ToPeer::Found { id, hits, total },
+            Some(Answer::Found(Ok(Found { hits, total }))) => ToPeer::Found { id, hits, total },
             Some(Answer::Matches(Ok(Matches { matches, total, instead }))) => {
                 ToPeer::Matches { id, matches, total, instead: instead.map(|search| search.to_string()) }
             }
-            Some(Answer::Matches(Err(refused))) => ToPeer::Failed { id, detail: refused.to_string() },
+            Some(Answer::Found(Err(refused)) | Answer::Matches(Err(refused))) => {
+                ToPeer::Failed { id, detail: refused.to_string() }
+            }
             Some(Answer::Published(Ok(published))) if is_last => {
                 let files = u32::try_from(published.files).unwrap_or(u32::MAX);
                 let pairs = u32::try_from(published.pairs).unwrap_or(u32::MAX);
