@@ -351,7 +351,10 @@ pub enum Answer {
     },
     /// The end of a fetch of many files.
     Fetched {
-        from: PeerName,
+        /// The holder, or the one that has sent most; `None` if several have such files and none has sent one.
+        from: Option<PeerName>,
+        /// How many holders have sent some of them.
+        peers: usize,
         /// How many files the pattern describes.
         files: u64,
         /// How many of them are complete here.

@@ -22,7 +22,7 @@ pub(super) const HELP: &str = "\
 /more                     show the next matches of the last search
 /get FILE [from NAME]     fetch a file; FILE may be sha256:HEX; Ctrl-C cancels it. At the end of the line: --overwrite
                           replaces an existing file, --keep-both adds a number to the new one's name
-/get FOLDER/* from NAME   fetch the files of a folder; FOLDER/** also those in its sub-folders, FOLDER/*.pdf some of them
+/get FOLDER/* [from NAME] fetch the files of a folder; FOLDER/** also those in its sub-folders, FOLDER/*.pdf some of them
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory, or add keywords to it; /tag does the same

@@ -33,8 +33,12 @@ fn share(peer: &Peer, limit: &str) -> Process {
 
 /// Waits until the server lists the file of each holder with an address.
 fn wait_until_reachable(asker: &Peer, holders: usize) {
+    wait_until_found(asker, "disk", holders);
+}
+
+fn wait_until_found(asker: &Peer, what: &str, holders: usize) {
     until("the holders can be dialled", || {
-        let search = asker.run(&["search", "disk"]).expect(0);
+        let search = asker.run(&["search", what]).expect(0);
         let found = search.answers("file");
         let reachable = found.iter().filter(|hit| !hit["address"].is_null()).count();
         (reachable == holders).then_some(())
@@ -65,29 +69,25 @@ fn dropped(got: &Finished) -> Vec<(String, String)> {
 
 /// Changes the file of a holder, which still believes that it has the digest of the content before: a holder can write into its own
 /// cache whatever it likes.
-fn make_it_lie(peer: &Peer, content: &[u8]) {
+fn make_it_lie(peer: &Peer, files: &[(String, Vec<u8>)]) {
     let digests = peer.private().join("digests");
-    until("the digest is cached", || {
+    until("the digests are cached", || {
         peer.run(&["files"]).expect(0);
         let text = std::fs::read_to_string(&digests).ok()?;
-        text.contains(NAME).then_some(())
+        files.iter().all(|(name, _)| text.contains(name)).then_some(())
     });
-    let mut changed = content.to_vec();
-    // In every piece, so that it does not matter which ones are taken from it.
-    changed.iter_mut().step_by(PIECE_BYTES / 2).for_each(|byte| *byte ^= 1);
-    peer.put(NAME, &changed);
-    let there = std::fs::metadata(peer.dir.join(NAME)).expect("it is there");
-    let line = format!(
-        "{} {} {} {} {} {} {} {NAME}\n",
-        sha256_hex(content),
-        there.len(),
-        there.mtime(),
-        there.mtime_nsec(),
-        there.ctime(),
-        there.ctime_nsec(),
-        there.ino()
-    );
-    std::fs::write(digests, line).expect("it can be written");
+    let mut lines = String::new();
+    for (name, content) in files {
+        let mut changed = content.clone();
+        // In every piece, so that it does not matter which ones are taken from it.
+        changed.iter_mut().step_by(PIECE_BYTES / 2).for_each(|byte| *byte ^= 1);
+        peer.put(name, &changed);
+        let there = std::fs::metadata(peer.dir.join(name)).expect("it is there");
+        let (mtime, ctime) = ((there.mtime(), there.mtime_nsec()), (there.ctime(), there.ctime_nsec()));
+        let times = format!("{} {} {} {}", mtime.0, mtime.1, ctime.0, ctime.1);
+        lines.push_str(&format!("{} {} {times} {} {name}\n", sha256_hex(content), there.len(), there.ino()));
+    }
+    std::fs::write(digests, lines).expect("it can be written");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_file_comes_from_all_holders_and_one_that_lies_is_named() {
     for holder in [&ann, &ben, &cleo] {
         give(holder, &content);
     }
-    make_it_lie(&ben, &content);
+    make_it_lie(&ben, &[(NAME.to_owned(), content.clone())]);
     let _sharing = [share(&ann, LIMIT), share(&ben, LIMIT), share(&cleo, LIMIT)];
     wait_until_reachable(&dora, 3);
     let digest = format!("sha256:{}", sha256_hex(&content));
@@ -180,4 +180,113 @@ fn a_receiver_that_is_killed_goes_on_with_the_pieces_that_it_has_also_through_th
     let routes: Vec<&Value> = told.as_array().expect("a list").iter().map(|part| &part["route"]).collect();
     assert!(routes.iter().all(|route| *route == "server"), "{routes:?}");
     assert_eq!(dropped(&got), []);
+}
+
+#[test]
+fn a_file_comes_from_a_holder_too_that_calls_it_differently() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    let content = noise(24 * PIECE_BYTES);
+    give(&ann, &content);
+    ben.put("old disk.img", &content);
+    ben.put("keyword.txt", b"disk, old disk.img;");
+    let _sharing = [share(&ann, LIMIT), share(&ben, LIMIT)];
+    wait_until_reachable(&dora, 2);
+    let got = dora.run(&["get", NAME]).expect(0);
+    let parts = check(&got, &dora.dir.join("downloads").join(NAME), &content);
+    let mut names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["ann", "ben"]);
+    assert_eq!(std::fs::read_dir(dora.dir.join("downloads")).expect("it is there").count(), 1);
+}
+
+const SMALL_FILES: usize = 300;
+
+/// Shares a folder with small files and a large one.
+fn give_folder(peer: &Peer, large: &[u8]) {
+    for n in 0..SMALL_FILES {
+        peer.put(&format!("lectures/{n:03}.bin"), &small(n));
+    }
+    peer.put("lectures/large.iso", large);
+    peer.put("keyword.txt", b"disk, lectures/*;");
+}
+
+fn small(number: usize) -> Vec<u8> {
+    format!("{number:08}").repeat(1024).into_bytes()
+}
+
+/// Who has sent the small files, each name as often as it has sent one.
+#[track_caller]
+fn check_folder(got: &Finished, dora: &Peer, large: &[u8]) -> Vec<String> {
+    let folder = dora.dir.join("downloads/lectures");
+    for n in 0..SMALL_FILES {
+        assert!(
+            std::fs::read(folder.join(format!("{n:03}.bin"))).is_ok_and(|there| there == small(n)),
+            "{n}"
+        );
+    }
+    assert!(std::fs::read(folder.join("large.iso")).is_ok_and(|there| there == large));
+    assert_eq!(
+        std::fs::read_dir(&folder).expect("it is there").count(),
+        SMALL_FILES + 1,
+        "nothing is left beside"
+    );
+    let fetched = &got.answers("fetched")[0];
+    assert_eq!(
+        (&fetched["failed"], fetched["files_done"].as_u64()),
+        (&Value::from(0), Some(SMALL_FILES as u64 + 1))
+    );
+    let is_small = |done: &&Value| done["bytes"] == 8192;
+    let done = got.events("file_done");
+    done.iter()
+        .filter(is_small)
+        .map(|done| done["from"].as_str().expect("a holder has a name").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_files_of_a_pattern_come_from_all_holders_also_if_one_is_killed() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    let large = noise(9 * PIECE_BYTES + 5);
+    give_folder(&ann, &large);
+    give_folder(&ben, &large);
+    let _ann = share(&ann, LIMIT);
+    let to_kill = share(&ben, LIMIT);
+    wait_until_found(&dora, "file:lectures/large.iso", 2);
+    let getting = dora.start(&["get", "lectures/*"]);
+    getting.event("file_done", |done| done["from"] == "ben");
+    to_kill.kill();
+    let got = getting.finish().expect(0);
+    let from = check_folder(&got, &dora, &large);
+    for name in ["ann", "ben"] {
+        assert!(from.iter().any(|from| from == name), "{name} has sent some");
+    }
+    assert_eq!(got.answers("fetched")[0]["peers"], 2);
+    let parts = got.events("file_holders");
+    assert_eq!(parts.len(), 1, "once for all files: {parts:?}");
+    let got = dora.run(&["get", "lectures/*", "--from", "ben"]).expect(1).says(&["not here now"]);
+    assert!(got.answers("fetched").is_empty(), "only whom the user has named is asked");
+}
+
+#[test]
+fn a_small_file_that_one_holder_lies_about_comes_from_another() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    let large = noise(100);
+    give_folder(&ann, &large);
+    give_folder(&ben, &large);
+    let _ann = share(&ann, LIMIT);
+    let lies: Vec<(String, Vec<u8>)> =
+        (0..SMALL_FILES).map(|n| (format!("lectures/{n:03}.bin"), small(n))).collect();
+    make_it_lie(&ben, &lies);
+    let _ben = share(&ben, LIMIT);
+    wait_until_found(&dora, "file:lectures/large.iso", 2);
+    let got = dora.run(&["get", "lectures/*"]).expect(0);
+    assert_eq!(dropped(&got), [("ben".to_owned(), "lied".to_owned())]);
+    let from = check_folder(&got, &dora, &large);
+    assert!(from.iter().all(|from| from == "ann"), "what was sent instead is not kept");
 }

@@ -176,12 +176,12 @@ pub(super) enum Sub {
         #[arg(long, value_name = "N", default_value_t = searching::MATCHES_SHOWN)]
         limit: u32,
     },
-    /// Fetch a file, or many: 'lectures/*' --from NAME
+    /// Fetch a file, or many: 'lectures/*'
     Get {
         /// Its name, or sha256:HEX; * in a name stands for any characters but /, and ** for any. Put it in quotes, because the
         /// shell has a meaning for *
         file: String,
-        /// The peer to fetch it from [default: any peer that has it]
+        /// The peer to fetch it from [default: all peers that have it and are here]
         #[arg(long, value_name = "NAME")]
         from: Option<PeerName>,
         /// Where to put it [default: the folder downloads in the peer's directory]

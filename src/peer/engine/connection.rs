@@ -150,6 +150,9 @@ impl Engine {
         if code == ErrorCode::UnknownKind {
             self.publication_unknown();
         }
+        if code == ErrorCode::Malformed {
+            self.holders_unknown();
+        }
         match code {
             // The server is restarting, or the next attempt to connect fails and says so.
             ErrorCode::ShuttingDown => {}

@@ -2,14 +2,14 @@
 
 pub(super) mod asking;
 mod choosing;
+mod ending;
 mod gather;
 mod plan;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wire::escape::Escaped;
 use wire::protocol::{Refusal, ToServer, TransferId};
 use wire::share::Hit;
 use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Wish};
@@ -22,13 +22,18 @@ use super::contact::{Lookup, same_name};
 use super::fetch_many::Many;
 use super::interface::{ClientId, Download, Effect, Prepared, ReceiveJob, TaskId, TransferOutcome};
 use super::requested::describe_file;
-use crate::peer::command::{Ending, Existing, Wanted};
+use crate::peer::command::{Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
+pub(super) use ending::Cause;
+pub(super) use gather::is_large_enough;
 use gather::{Gather, is_worth_gathering};
 
 /// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
+
+/// Why the rest of many files is not fetched.
+const DISK_FULL: &str = "the disk is full; the same command fetches the rest";
 
 enum Stage {
     /// The server is asked who has the file.
@@ -168,21 +173,18 @@ impl Engine {
         self.search_for(task);
     }
 
-    /// Fetches one of many files from a holder whose card is known.
+    /// Fetches one of many files from holders whose cards are known.
     pub(super) fn start_part_of_many(
         &mut self,
-        parent: TaskId,
-        hit: Hit,
+        (parent, task): (TaskId, TaskId),
+        mut hits: Vec<Hit>,
         how: (ClientId, Option<PathBuf>, Existing),
-        offset: u64,
-        route: Route,
     ) {
-        let task = self.local.next_task;
-        self.local.next_task += 1;
-        let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
-        let fetch = Fetch::new(how, wanted, from, Stage::Card(hit));
-        self.fetches.fetches.insert(task, Fetch { offset, parent: Some(parent), ..fetch });
-        self.ask_holder(task, Some(route.into()));
+        let hit = hits.remove(0);
+        let wanted = Wanted::Name(hit.file.name.clone());
+        let fetch = Fetch::new(how, wanted, None, Stage::Preparing(hit.clone()));
+        self.local.effects.push(Effect::Prepare(task, fetch.download(&hit)));
+        self.fetches.fetches.insert(task, Fetch { parent: Some(parent), others: hits, ..fetch });
     }
 
     /// Sends the searches again on a new connection, and the requests that wait: their holders may have given their places
@@ -209,7 +211,8 @@ impl Engine {
             Err(why) => self.fail_fetch(task, why),
             Ok(Prepared::Here(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
             Ok(Prepared::From(_) | Prepared::Pieces) if self.local.link.is_none() => {
-                self.fail_fetch(task, "the connection to the server broke; try again".into());
+                let why = "the connection to the server broke; try again";
+                self.fail_fetch_because(task, why.into(), Cause::Server);
             }
             Ok(Prepared::Pieces) => self.start_gather(task),
             Ok(Prepared::From(0)) if is_worth_gathering(&hit, &fetch.others) => self.start_gather(task),
@@ -217,6 +220,9 @@ impl Engine {
                 fetch.offset = offset;
                 let holder = hit.peer.clone();
                 fetch.stage = Stage::Card(hit);
+                if fetch.parent.is_some() {
+                    return self.ask_holder(task, None);
+                }
                 fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
                 let contact = self.contacts.of(&holder);
                 contact.keep();
@@ -245,7 +251,8 @@ impl Engine {
         // A holder that is away tells the place when it is back.
         let is_queued = |fetch: &Fetch| matches!(fetch.stage, Stage::Queued(..));
         if !self.fetches.fetches.get(&task).is_some_and(is_queued) {
-            self.fail_fetch(task, refusal.to_string());
+            let cause = if refusal == Refusal::Absent { Cause::Absent } else { Cause::Holder };
+            self.fail_fetch_because(task, refusal.to_string(), cause);
         }
     }
 
@@ -268,6 +275,7 @@ impl Engine {
             return;
         }
         let (peer, name, wish) = (&hit.peer, &hit.file.name, asked.wish);
+        let mut cause = Cause::File;
         let why = match answer.verdict {
             Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => return self.receive(task, salt),
             Verdict::Ready { .. } | Verdict::Changed => {
@@ -280,9 +288,12 @@ impl Engine {
             Verdict::Busy if !wish.may_wait() => {
                 return self.ask_holder(task, Some(Wish::Queue(wish.route())));
             }
-            Verdict::Busy => format!("{peer} sends too many files, and its queue is full; try again"),
+            Verdict::Busy => {
+                cause = Cause::Holder;
+                format!("{peer} sends too many files, and its queue is full; try again")
+            }
         };
-        self.fail_fetch(task, why);
+        self.fail_fetch_because(task, why, cause);
     }
 
     fn receive(&mut self, task: TaskId, salt: TransferSalt) {
@@ -341,14 +352,13 @@ impl Engine {
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
                 self.ask_holder(task, Some(Wish::Server));
             }
-            TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
-                self.fail_fetch(task, why);
-            }
+            TransferOutcome::CannotDial(why) => self.fail_fetch_because(task, why, Cause::Holder),
+            TransferOutcome::Received(Err(why)) => self.fail_fetch(task, why),
             TransferOutcome::DiskFull(why) => {
                 let (holder, transfer) = (hit.peer.clone(), asked.transfer);
                 self.withdraw(&holder, transfer, Reason::DiskFull);
                 if let Some(parent) = parent {
-                    self.fail_many(parent, "the disk is full; the same command fetches the rest");
+                    self.fail_many(parent, DISK_FULL);
                 }
                 self.fail_fetch(task, why);
             }
@@ -358,89 +368,6 @@ impl Engine {
             }
             // Those of senders, and of many files.
             _ => {}
-        }
-    }
-
-    fn end_fetch(&mut self, task: TaskId, path: PathBuf, hit: &Hit, route: FileRoute) {
-        if let Some(fetch) = self.fetches.fetches.remove(&task) {
-            let (bytes, sha256) = (hit.file.bytes, hit.file.sha256);
-            let from = (route != FileRoute::Here).then(|| hit.peer.clone());
-            let peers = usize::from(from.is_some());
-            self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, peers, route });
-            match fetch.parent {
-                Some(parent) => self.part_of_many_ended(parent, Some(bytes)),
-                None => self.local.end_task(task, Ending::Done),
-            }
-        }
-    }
-
-    /// Cancels the fetches of a client.
-    pub(super) fn stop_gets(&mut self, client: ClientId) {
-        self.stop_many(|_, of| of == client, "cancelled; what has arrived is kept");
-        self.stop_gathers(|_, of| of == client);
-        for task in self.fetches.tasks(|fetch| fetch.client == client) {
-            let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
-            self.fail_fetch(task, format!("{name}: cancelled; what has arrived is kept for the next time"));
-        }
-        self.local.done(client, Ending::Done);
-    }
-
-    /// Ends a fetch with an error. Does nothing if the task is not a fetch.
-    pub(super) fn fail_fetch(&mut self, task: TaskId, why: String) {
-        if let Some(fetch) = self.fetches.fetches.remove(&task) {
-            self.stop(&fetch.stage);
-            match fetch.parent {
-                Some(parent) => {
-                    let name = Escaped(&fetch.what()).to_string();
-                    self.local.tell(fetch.client, Event::error(format!("{name}: {why}")));
-                    self.part_of_many_ended(parent, None);
-                }
-                None => {
-                    self.local.tell(fetch.client, Event::error(why));
-                    self.local.end_task(task, Ending::Failed);
-                }
-            }
-        }
-    }
-
-    /// Fails the fetches that wait for an answer over a lost connection.
-    pub(super) fn fail_fetches(&mut self, why: &str) {
-        self.many_lost_connection();
-        self.gathers_lost_connection();
-        for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
-            self.fail_fetch(task, format!("{why}; try again"));
-        }
-    }
-
-    /// Fails the fetches whose deadline has passed, and drops those whose client has gone.
-    pub(super) fn end_late_fetches(&mut self) {
-        let now = self.local.now.instant;
-        let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
-        for task in self.fetches.tasks(is_late) {
-            let why = match self.fetches.fetches.get(&task).map(|fetch| &fetch.stage) {
-                Some(Stage::Asked(hit, asked)) if asked.wish.may_wait() => {
-                    format!("{} sends too many files at once; try again", hit.peer)
-                }
-                Some(Stage::Queued(hit, _)) if self.local.link.is_some() => {
-                    format!("{} does not answer any more; try again", hit.peer)
-                }
-                Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
-                _ => match &self.trouble {
-                    Some(trouble) => format!("{trouble}; try again"),
-                    None => "the server did not answer in time; try again".to_owned(),
-                },
-            };
-            self.fail_fetch(task, why);
-        }
-        self.end_late_many();
-        self.end_late_gathers();
-        let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
-        self.stop_many(|task, _| !tasks.contains(&task), "cancelled");
-        self.stop_gathers(|task, _| !tasks.contains(&task));
-        let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
-        let gone: Vec<_> = self.fetches.fetches.extract_if(.., is_over).collect();
-        for (_, fetch) in gone {
-            self.stop(&fetch.stage);
         }
     }
 }

@@ -1,58 +1,70 @@
-//! Fetches the files of one holder whose names a pattern describes: small ones many at a time over one connection, large ones each
-//! alone.
+//! Fetches the files whose names a pattern describes: small ones many at a time over one connection, large ones each alone. Unless the
+//! user names a holder, they come from all who have them, at the same time.
 
-use std::collections::{BTreeMap, VecDeque};
+mod holders;
+mod listing;
+mod moving;
+mod parts;
+mod queue;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wire::PeerName;
 use wire::escape::Escaped;
-use wire::many::{MANY_BYTES_MAX, MANY_FILES_MAX, ManyRequest, WantedFile};
+use wire::many::{ManyRequest, WantedFile};
 use wire::pattern::Pattern;
 use wire::protocol::{ToServer, TransferId};
-use wire::query::Query;
-use wire::share::{Hit, PublishedFile};
-use wire::signal::{Reason, Route};
+use wire::share::PublishedFile;
+use wire::signal::Reason;
+use wire::{FileName, PeerName};
 
 use super::Engine;
-use super::contact::{Lookup, same_name};
+use super::contact::Lookup;
 use super::fetch::Fetches;
 use super::interface::{ClientId, Download, Effect, Prepared, TaskId};
 use crate::peer::command::{Ending, Existing};
-use crate::peer::event::{Answer, Event, FileRoute};
+use crate::peer::event::{Answer, Event, FileRoute, HolderFault, HolderPart};
+use holders::{Holder, HolderId, Holders, Standing};
+use parts::Part;
+use queue::Queue;
 
-/// How long the server may take for each part of the list, and the holder for its card.
+/// How long the server may take for each part of the lists, and for the cards of the holders.
 const STEP_WAIT: Duration = Duration::from_secs(15);
-/// How long the holder may take to answer a request for many files. One that was made before there were such requests does not
+/// How long a holder may take to answer a request for many files. One that was made before there were such requests does not
 /// answer, and is asked for each file alone.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long to wait until a holder whose queue is full is asked again, and for how long without a file to go on asking.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 const STUCK_WAIT: Duration = Duration::from_secs(60);
-/// How many files the list has in one answer, and how many one command fetches.
-const PAGE_FILES: u32 = 1000;
-const FILES_MAX: u64 = 100_000;
 /// Larger files go alone, because they can be continued after an interruption then. A few smaller ones are in memory at the same
 /// time.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
-/// How many requests for many files are underway: while one is being received, the next one is answered. And how many large files.
-const BATCHES_UNDERWAY: usize = 2;
-const LARGE_UNDERWAY: usize = 2;
+/// How many of its transfers in a row may fail before a holder is not asked any more.
+const FAILURES_MAX: u32 = 2;
 
-mod moving;
+/// A file to fetch.
+struct Item {
+    file: PublishedFile,
+    /// Those who have it and have not failed to send it.
+    holders: Holders,
+}
 
 enum Stage {
-    Listing,
+    /// The server is asked who has such files.
+    Finding,
+    /// It is asked for those of one holder after the other.
+    Listing(HolderId),
     Preparing,
-    Card,
     Moving,
 }
 
 /// A request for many files.
 struct Batch {
+    holder: HolderId,
     request: ManyRequest,
     /// Those that were neither received nor have failed.
-    open: BTreeMap<usize, PublishedFile>,
+    open: BTreeMap<usize, Item>,
     state: State,
     deadline: Option<Instant>,
 }
@@ -72,28 +84,34 @@ impl Batch {
     }
 }
 
+/// A file, as the lists have it.
+struct Listed {
+    file: PublishedFile,
+    holders: Holders,
+    /// Whether somebody has another file of this name.
+    is_ambiguous: bool,
+}
+
 pub(super) struct Many {
     client: ClientId,
     pattern: Pattern,
-    holder: Hit,
+    /// The only holder, if the user has named one.
+    from: Option<PeerName>,
+    holders: Vec<Holder>,
     output: Option<PathBuf>,
     existing: Existing,
     stage: Stage,
-    listed: Vec<PublishedFile>,
-    small: VecDeque<PublishedFile>,
-    /// Each with the first byte to request.
-    large: VecDeque<(PublishedFile, u64)>,
+    listed: BTreeMap<FileName, Listed>,
+    /// The files whose places on the disk are looked at.
+    items: Vec<Item>,
+    queue: Queue,
     batches: BTreeMap<TransferId, Batch>,
-    large_underway: usize,
-    route: Route,
-    /// Whether requests wait in the queue of the holder. A holder that was made before the queue cannot read that, so it begins
-    /// when the holder was busy.
-    may_wait: bool,
-    /// The place in that queue, as the client was told.
-    place: Option<u32>,
+    /// The files that are fetched alone.
+    parts: BTreeMap<TaskId, Part>,
     counts: Counts,
+    /// Whether what fails is not asked for again.
+    gives_up: bool,
     deadline: Option<Instant>,
-    again_at: Option<Instant>,
     /// When the last file has arrived or failed.
     progress_at: Instant,
 }
@@ -120,47 +138,78 @@ impl Many {
         }
     }
 
+    /// The pattern in the place of a file, for events.
+    fn name(&self) -> FileName {
+        self.pattern.as_str().parse().expect("a pattern is the name of a file")
+    }
+
+    fn usable(&self) -> Holders {
+        Holders::of((0..self.holders.len()).filter(|holder| self.holders[*holder].is_usable()))
+    }
+
+    /// Who of some holders is asked: those in good standing, or, if there are none, the others that can be asked.
+    fn chosen(&self, of: Holders) -> Holders {
+        let usable = self.usable();
+        let is_good = |holder: &HolderId| self.holders[*holder].standing == Standing::Good;
+        let good = Holders::of(of.among(usable).ids().filter(is_good));
+        if good.is_empty() { of.among(usable) } else { good }
+    }
+
     fn is_idle(&self) -> bool {
-        self.batches.is_empty() && self.large_underway == 0
+        self.batches.is_empty() && self.parts.is_empty()
     }
 
     /// Whether files are arriving.
     fn is_moving(&self) -> bool {
-        self.large_underway > 0 || self.batches.values().any(|batch| batch.state == State::Moving)
+        !self.parts.is_empty() || self.batches.values().any(|batch| batch.state == State::Moving)
     }
 
     fn is_over(&self) -> bool {
-        self.is_idle() && self.small.is_empty() && self.large.is_empty()
+        self.is_idle() && self.queue.is_empty()
     }
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let is_waiting = self.is_idle() && matches!(self.stage, Stage::Moving);
         let stuck = is_waiting.then(|| self.progress_at + STUCK_WAIT);
         let batches = self.batches.values().filter_map(|batch| batch.deadline);
-        batches.chain(self.deadline).chain(self.again_at).chain(stuck)
+        let again = self.holders.iter().filter_map(|holder| holder.again_at);
+        batches.chain(again).chain(self.deadline).chain(stuck)
     }
 
-    /// The files of the next request.
-    fn next_batch(&mut self) -> Vec<PublishedFile> {
-        let (mut files, mut bytes) = (Vec::new(), 0);
-        while let Some(file) = self.small.pop_front() {
-            bytes += wanted(&file).bytes();
-            if !files.is_empty() && bytes > MANY_BYTES_MAX {
-                self.small.push_front(file);
-                break;
-            }
-            files.push(file);
-            if files.len() == MANY_FILES_MAX {
-                break;
+    /// Puts files back that were not sent. Returns those that nobody can send, with the reason.
+    fn put_back(&mut self, items: impl DoubleEndedIterator<Item = Item>, why: &str) -> Vec<(Item, String)> {
+        let usable = self.usable();
+        let mut lost = Vec::new();
+        for item in items.rev() {
+            if self.gives_up || item.holders.among(usable).is_empty() {
+                lost.push((item, why.to_owned()));
+            } else {
+                self.queue.put_back(item);
             }
         }
-        files
+        lost
     }
 
-    /// Takes the files of a request that has not led to a transfer back.
+    /// Takes the files of a request back that has not led to a transfer, and for which nobody is to blame.
     fn take_back(&mut self, transfer: TransferId) {
         let Some(batch) = self.batches.remove(&transfer) else { return };
-        batch.open.into_values().rev().for_each(|file| self.small.push_front(file));
+        batch.open.into_values().rev().for_each(|item| self.queue.put_back(item));
+    }
+
+    /// Who does not send anything although files wait.
+    fn who_is_busy(&self) -> String {
+        match &self.holders[..] {
+            [holder] => format!("{} is busy", holder.name),
+            _ => "those who have the rest are busy".to_owned(),
+        }
+    }
+
+    /// How much each has sent.
+    fn given(&self) -> Vec<HolderPart> {
+        let mut given: Vec<HolderPart> =
+            self.holders.iter().map(Holder::part).filter(|part| part.bytes > 0).collect();
+        given.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+        given
     }
 }
 
@@ -176,126 +225,25 @@ fn wanted(file: &PublishedFile) -> WantedFile {
     WantedFile { name: file.name.clone(), sha256: file.sha256 }
 }
 
+fn named(name: &FileName, why: &str) -> String {
+    format!("{}: {why}", Escaped(name.as_str()))
+}
+
 impl Engine {
-    pub(super) fn start_get_many(
-        &mut self,
-        (client, task): (ClientId, TaskId),
-        pattern: Pattern,
-        from: Option<PeerName>,
-        output: Option<PathBuf>,
-        existing: Existing,
-    ) {
-        let Some(from) = from else {
-            let why = format!(
-                "{}: say from whom to fetch these files, with --from NAME",
-                Escaped(pattern.as_str())
-            );
-            self.local.tell(client, Event::error(why));
-            return self.local.end_task(task, Ending::Failed);
-        };
-        let now = self.local.now.instant;
-        let nothing = PublishedFile {
-            name: pattern.as_str().parse().expect("a pattern is the name of a file"),
-            bytes: 0,
-            sha256: wire::Digest([0; 32]),
-            keywords: Vec::new(),
-        };
-        let many = Many {
-            client,
-            pattern,
-            holder: Hit { peer: from, file: nothing, online: false, address: None },
-            output,
-            existing,
-            stage: Stage::Listing,
-            listed: Vec::new(),
-            small: VecDeque::new(),
-            large: VecDeque::new(),
-            batches: BTreeMap::new(),
-            large_underway: 0,
-            route: Route::Server,
-            may_wait: false,
-            place: None,
-            counts: Counts::default(),
-            deadline: Some(now + STEP_WAIT),
-            again_at: None,
-            progress_at: now,
-        };
-        self.fetches.many.insert(task, many);
-        self.list_many(task);
-    }
-
-    /// Asks for the next part of the list.
-    fn list_many(&mut self, task: TaskId) {
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let (pattern, after) = (many.pattern.clone(), many.listed.last().map(|file| file.name.clone()));
-        let query = Query::Names { from: many.holder.peer.clone(), pattern, after };
-        many.deadline = Some(self.local.now.instant + STEP_WAIT);
-        self.local.say(&ToServer::Search { id: task, query, limit: PAGE_FILES });
-    }
-
     /// Goes on after a new connection.
     pub(super) fn resume_many(&mut self) {
         let tasks: Vec<TaskId> = self.fetches.many.keys().copied().collect();
         for task in tasks {
             match self.fetches.many.get(&task).map(|many| &many.stage) {
-                Some(Stage::Listing) => self.list_many(task),
-                Some(Stage::Card) => self.look_up_for_many(task),
+                Some(Stage::Finding | Stage::Listing(_)) => self.list_many(task),
                 Some(Stage::Moving) => {
+                    self.look_up_for_many(task);
                     self.repeat_queued(task);
                     self.next_of_many(task);
                 }
                 Some(Stage::Preparing) | None => {}
             }
         }
-    }
-
-    /// Takes a part of the list. Returns whether the search was for one.
-    pub(super) fn found_for_many(&mut self, task: TaskId, hits: &mut Vec<Hit>, total: u64) -> bool {
-        let Some(many) = self.fetches.many.get_mut(&task) else { return false };
-        if !matches!(many.stage, Stage::Listing) {
-            return true;
-        }
-        if total > FILES_MAX {
-            let why = format!(
-                "{total} files are called like that; one command fetches at most {FILES_MAX}, so narrow the pattern"
-            );
-            self.fail_many(task, &why);
-            return true;
-        }
-        let before = many.listed.len() as u64;
-        for Hit { peer, file, online, address } in hits.drain(..) {
-            let fits = many.listed.last().is_none_or(|last| last.name < file.name);
-            // A server could send anything.
-            if !fits || !same_name(&peer, &many.holder.peer) {
-                continue;
-            }
-            (many.holder.peer, many.holder.online, many.holder.address) = (peer, online, address);
-            many.listed.push(PublishedFile { keywords: Vec::new(), ..file });
-        }
-        let listed = many.listed.len() as u64;
-        if before < listed && listed < total {
-            self.list_many(task);
-            return true;
-        }
-        let (holder, pattern) = (&many.holder.peer, Escaped(many.pattern.as_str()));
-        let why = if same_name(holder, &self.local.name) {
-            format!("{pattern}: these files are this peer's own")
-        } else if many.listed.is_empty() {
-            format!("{holder} shares no file that is called like {pattern} with you; look for it with search")
-        } else if !many.holder.online {
-            format!("{holder} is not here now; try again when they are")
-        } else {
-            many.stage = Stage::Preparing;
-            many.deadline = None;
-            many.route = if many.holder.address.is_some() { Route::Direct } else { Route::Server };
-            many.counts.files = many.listed.len() as u64;
-            many.counts.bytes = many.listed.iter().map(|file| file.bytes).sum();
-            let downloads = many.listed.iter().map(|file| many.download(file)).collect();
-            self.local.effects.push(Effect::PrepareMany(task, downloads));
-            return true;
-        };
-        self.fail_many(task, &why);
-        true
     }
 
     /// Continues when the disk was checked.
@@ -312,52 +260,63 @@ impl Engine {
             }
         };
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let client = many.client;
-        let mut events = Vec::new();
-        for (file, prepared) in std::mem::take(&mut many.listed).into_iter().zip(prepared) {
+        many.stage = Stage::Moving;
+        let (client, usable) = (many.client, many.usable());
+        let (mut events, mut absent) = (Vec::new(), Vec::new());
+        for (item, prepared) in std::mem::take(&mut many.items).into_iter().zip(prepared) {
             match prepared {
                 Ok(Prepared::Here(path)) => {
+                    let (bytes, sha256, route) = (item.file.bytes, item.file.sha256, FileRoute::Here);
                     many.counts.here += 1;
                     many.counts.files_done += 1;
-                    many.counts.bytes_done += file.bytes;
-                    let (bytes, sha256, route) = (file.bytes, file.sha256, FileRoute::Here);
+                    many.counts.bytes_done += bytes;
                     events.push(Event::FileDone { path, bytes, sha256, from: None, peers: 0, route });
                 }
-                Ok(Prepared::From(0)) if file.bytes <= SMALL_BYTES_MAX => many.small.push_back(file),
-                Ok(Prepared::From(offset)) => many.large.push_back((file, offset)),
-                // One of many files comes from one holder.
-                Ok(Prepared::Pieces) => many.large.push_back((file, 0)),
+                Ok(_) if item.holders.among(usable).is_empty() => {
+                    let mut away = item.holders.ids().map(|holder| many.holders[holder].name.to_string());
+                    let who = away.next().unwrap_or_default();
+                    absent.push((item, format!("{who} is not here now; try again when they are")));
+                }
+                Ok(prepared) => many.queue.add(item, &prepared),
                 Err(why) => {
                     many.counts.failed += 1;
                     events.push(Event::error(why));
                 }
             }
         }
-        many.progress_at = self.local.now.instant;
-        let is_over = many.is_over();
+        self.progress_of_many(task);
         events.into_iter().for_each(|event| self.local.tell(client, event));
-        if is_over { self.end_many(task) } else { self.look_up_for_many(task) }
+        self.lose(task, absent);
+        self.look_up_for_many(task);
+        self.next_of_many(task);
     }
 
+    /// Asks for the cards that are missing.
     fn look_up_for_many(&mut self, task: TaskId) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        many.stage = Stage::Card;
-        many.deadline = Some(self.local.now.instant + STEP_WAIT);
-        let holder = many.holder.peer.clone();
-        let contact = self.contacts.of(&holder);
-        contact.keep();
-        contact.lookup = Lookup::Asked;
-        self.local.say(&ToServer::Lookup { name: holder });
+        if many.queue.is_empty() {
+            return;
+        }
+        for holder in many.holders.iter().filter(|holder| holder.is_usable() && !holder.has_card) {
+            many.deadline = Some(self.local.now.instant + STEP_WAIT);
+            let contact = self.contacts.of(&holder.name);
+            contact.keep();
+            contact.lookup = Lookup::Asked;
+            self.local.say(&ToServer::Lookup { name: holder.name.clone() });
+        }
     }
 
     /// Continues with the card of a peer.
     pub(super) fn card_for_many(&mut self, name: &PeerName) {
-        let waits = |many: &Many| matches!(many.stage, Stage::Card) && same_name(&many.holder.peer, name);
-        let tasks: Vec<TaskId> =
-            self.fetches.many.iter().filter(|(_, many)| waits(many)).map(|(task, _)| *task).collect();
+        let tasks: Vec<TaskId> = self.fetches.many.keys().copied().collect();
         for task in tasks {
-            if let Some(many) = self.fetches.many.get_mut(&task) {
-                (many.stage, many.deadline) = (Stage::Moving, None);
+            let Some(many) = self.fetches.many.get_mut(&task) else { continue };
+            let mut holders = many.holders.iter_mut();
+            if let Some(holder) = holders.find(|holder| super::contact::same_name(&holder.name, name)) {
+                holder.has_card = true;
+            }
+            if many.holders.iter().all(|holder| holder.has_card || !holder.is_usable()) {
+                many.deadline.take_if(|_| matches!(many.stage, Stage::Moving));
             }
             self.next_of_many(task);
         }
@@ -365,20 +324,66 @@ impl Engine {
 
     fn end_many(&mut self, task: TaskId) {
         let Some(many) = self.fetches.many.remove(&task) else { return };
-        let Counts { files, files_done, here, failed, bytes_done, .. } = many.counts;
-        let from = many.holder.peer.clone();
-        let answer = Answer::Fetched { from, files, files_done, here, failed, bytes: bytes_done };
+        let Counts { files, files_done, here, failed, bytes_done: bytes, .. } = many.counts;
+        let (holders, name) = (many.given(), many.name());
+        let peers = holders.len();
+        let from = many.from.clone().or_else(|| holders.first().map(|most| most.from.clone()));
+        if peers > 1 {
+            self.local.tell(many.client, Event::FileHolders { name, holders });
+        }
+        let answer = Answer::Fetched { from, peers, files, files_done, here, failed, bytes };
         self.local.tell(many.client, Event::Result(answer));
         self.local.end_task(task, if failed == 0 { Ending::Done } else { Ending::Failed });
+    }
+
+    /// Gives up files, with one error for all that fail for the same reason.
+    fn lose(&mut self, task: TaskId, lost: Vec<(Item, String)>) {
+        let Some(many) = self.fetches.many.get_mut(&task).filter(|_| !lost.is_empty()) else { return };
+        many.counts.failed += lost.len() as u64;
+        let mut reasons = BTreeMap::<String, Vec<FileName>>::new();
+        for (item, why) in lost {
+            reasons.entry(why).or_default().push(item.file.name);
+        }
+        for (why, names) in reasons {
+            let error = match &names[..] {
+                [name] => named(name, &why),
+                names => format!("{} file(s) were not fetched: {why}", names.len()),
+            };
+            self.local.tell(many.client, Event::error(error));
+        }
+        self.progress_of_many(task);
+    }
+
+    /// Does not ask a holder any more. What it has begun to send goes on.
+    fn drop_from_many(&mut self, task: TaskId, id: HolderId, why: &str) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let holder = &mut many.holders[id];
+        if std::mem::replace(&mut holder.standing, Standing::Dropped) == Standing::Dropped {
+            return;
+        }
+        if !many.usable().is_empty() {
+            let from = many.holders[id].name.clone();
+            let reason =
+                format!("{from} is not asked for {} any more: {why}", Escaped(many.pattern.as_str()));
+            let (name, fault, client) = (many.name(), HolderFault::Gone, many.client);
+            self.local.tell(client, Event::FileHolderDropped { name, from, fault, piece: None, reason });
+        }
+        self.withdraw_batches(task, Some(id));
+        self.withdraw_parts(task, id);
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let lost = many.queue.take_without(many.usable());
+        let why = format!("{why}; the same command fetches the rest");
+        self.lose(task, lost.into_iter().map(|item| (item, why.clone())).collect());
     }
 
     /// Gives up what is not underway, with one error. Returns whether the task is such a fetch.
     pub(super) fn fail_many(&mut self, task: TaskId, why: &str) -> bool {
         let Some(many) = self.fetches.many.get_mut(&task) else { return false };
         let is_moving = matches!(many.stage, Stage::Moving);
-        let left = (many.small.len() + many.large.len()) as u64;
-        many.small.clear();
-        many.large.clear();
+        many.gives_up = true;
+        self.withdraw_batches(task, None);
+        let Some(many) = self.fetches.many.get_mut(&task) else { return true };
+        let left = many.queue.clear();
         many.counts.failed += left;
         let why = if is_moving { format!("{left} file(s) were not fetched: {why}") } else { why.to_owned() };
         if left > 0 || !is_moving {
@@ -402,7 +407,7 @@ impl Engine {
                 if batch.state == State::Moving {
                     self.local.effects.push(Effect::StopReceive(*transfer));
                 } else if batch.may_wait() {
-                    self.withdraw(&many.holder.peer, *transfer, Reason::Left);
+                    self.withdraw(&many.holders[batch.holder].name, *transfer, Reason::Left);
                 }
             }
             let pattern = Escaped(many.pattern.as_str());
@@ -422,25 +427,36 @@ impl Engine {
 
     pub(super) fn end_late_many(&mut self) {
         let now = self.local.now.instant;
-        let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let tasks: Vec<TaskId> = self.fetches.many.keys().copied().collect();
         for task in tasks {
             self.end_late_batches(task);
             let Some(many) = self.fetches.many.get_mut(&task) else { continue };
-            let is_again = many.again_at.take_if(|at| *at <= now).is_some();
-            let is_stuck = many.is_idle()
-                && matches!(many.stage, Stage::Moving)
-                && now.duration_since(many.progress_at) >= STUCK_WAIT;
-            if is_past(many.deadline) || is_stuck {
-                let why = match &self.trouble {
-                    Some(trouble) => format!("{trouble}; try again"),
-                    None if is_stuck => format!("{} is busy; try again later", many.holder.peer),
-                    None => "the server did not answer in time; try again".to_owned(),
-                };
-                self.fail_many(task, &why);
-            } else if is_again || matches!(many.stage, Stage::Moving) {
+            for holder in &mut many.holders {
+                holder.again_at.take_if(|at| *at <= now);
+            }
+            let is_moving = matches!(many.stage, Stage::Moving);
+            let is_stuck = is_moving && many.is_idle() && now.duration_since(many.progress_at) >= STUCK_WAIT;
+            let is_late = many.deadline.take_if(|at| *at <= now).is_some();
+            let why = match &self.trouble {
+                Some(trouble) => trouble.clone(),
+                None if is_stuck => many.who_is_busy(),
+                None => "the server did not answer in time".to_owned(),
+            };
+            if is_stuck || (is_late && !is_moving) {
+                self.fail_many(task, &format!("{why}; try again"));
+            } else if is_moving {
+                if is_late {
+                    self.drop_without_card(task, &why);
+                }
                 self.next_of_many(task);
             }
         }
+    }
+
+    fn drop_without_card(&mut self, task: TaskId, why: &str) {
+        let Some(many) = self.fetches.many.get(&task) else { return };
+        let without = (0..many.holders.len()).filter(|holder| !many.holders[*holder].has_card);
+        let without: Vec<HolderId> = without.collect();
+        without.into_iter().for_each(|holder| self.drop_from_many(task, holder, why));
     }
 }

@@ -205,6 +205,17 @@ pub struct Shared {
     pub problems: Vec<String>,
 }
 
+/// Why one of many files was not received.
+#[derive(Debug)]
+pub enum NotReceived {
+    /// The holder has not sent it.
+    NotSent(String),
+    /// The holder has sent another content.
+    Lie(String),
+    /// It cannot be kept here.
+    Here(String),
+}
+
 /// The progress or result of a transfer.
 pub enum TransferOutcome {
     Progress {
@@ -230,7 +241,7 @@ pub enum TransferOutcome {
     /// All pieces of a transfer have arrived.
     ReceivedPieces,
     /// Of some of many files, by their numbers in the request: their paths, or why they could not be received.
-    ReceivedSome(Vec<(usize, Result<PathBuf, String>)>),
+    ReceivedSome(Vec<(usize, Result<PathBuf, NotReceived>)>),
     /// All of many files were reported.
     ReceivedMany,
     /// The numbers of those of many files that were sent, and how many bytes of them, or why the transfer has failed.

@@ -52,9 +52,9 @@ use conversations::Conversations;
 use fetch::Fetches;
 use guard::Guard;
 pub use interface::{
-    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, Prepared, ReceiveJob,
-    ReceiveManyJob, ReceivePiecesJob, Records, SendJob, SendManyJob, Shared, Start, TaskId, TransferOutcome,
-    Unreadable,
+    ClientId, Download, Effect, Input, Limits, Loaded, Net, NotReceived, Now, Options, Out, Prepared,
+    ReceiveJob, ReceiveManyJob, ReceivePiecesJob, Records, SendJob, SendManyJob, Shared, Start, TaskId,
+    TransferOutcome, Unreadable,
 };
 use local::Local;
 use overlay::Overlay;

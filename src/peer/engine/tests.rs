@@ -33,6 +33,7 @@ mod cards;
 mod holders;
 mod late_mail;
 mod many;
+mod patterns;
 mod publishing;
 mod queue;
 mod strangers;

@@ -20,13 +20,14 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Found { total, skip, shown, instead } => {
             found_text(*total, *skip, *shown, instead.as_ref(), out)
         }
-        Answer::Fetched { from, files, files_done, here, failed, bytes } => {
-            let fetched = files_done - here;
-            write!(
-                out,
-                "{fetched} of {files} file(s) fetched from {from}, {here} here before, {failed} failed; "
-            )?;
-            write!(out, "{bytes} bytes are here")
+        Answer::Fetched { from, peers, files, files_done, here, failed, bytes } => {
+            write!(out, "{} of {files} file(s) fetched", files_done - here)?;
+            match from {
+                _ if *peers > 1 => write!(out, " from {peers} peers")?,
+                Some(from) => write!(out, " from {from}")?,
+                None => {}
+            }
+            write!(out, ", {here} here before, {failed} failed; {bytes} bytes are here")
         }
         Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
             let (online, compared) = (presence(*online), if *compared { "  compared" } else { "" });

@@ -120,6 +120,11 @@ impl Progress {
         }
     }
 
+    /// Whether many files are being received.
+    pub(super) fn is_of_many(&self) -> bool {
+        self.is_many
+    }
+
     #[cfg(test)]
     pub(super) fn has_bars(&self) -> bool {
         self.whole.is_some() || !self.each.is_empty()

@@ -119,7 +119,11 @@ fn many_files_have_a_line_each_and_one_progress_for_all() {
         peers: 1,
         route: FileRoute::Direct,
     };
-    assert!(renderer.text(&done).is_some_and(|line| line.contains("/d/a from B")));
+    let line = renderer.text(&done).expect("each file is shown");
+    assert!(line.contains("/d/a from B") && line.lines().count() == 1, "{line}");
+    renderer.trace(true);
+    assert!(renderer.text(&done).is_some_and(|line| line.contains("SHA-256 verified")));
+    renderer.trace(false);
     renderer.is_at_prompt = false;
     assert_eq!(renderer.text(&progress(2)), None, "a bar");
     assert!(renderer.text(&done).is_some() && renderer.progress.has_bars(), "it stays until the end");
@@ -128,10 +132,15 @@ fn many_files_have_a_line_each_and_one_progress_for_all() {
     for done in [1, 9] {
         assert_eq!(renderer.text(&part(done)), None);
     }
-    let from = "B".parse().expect("a good name");
-    let fetched = Answer::Fetched { from, files: 3, files_done: 2, here: 1, failed: 1, bytes: 5 };
-    let line = renderer.text(&Event::Result(fetched)).expect("it is shown");
-    assert_eq!(line, "1 of 3 file(s) fetched from B, 1 here before, 1 failed; 5 bytes are here");
+    let mut fetched = |from: Option<&str>, peers| {
+        let from = from.map(|from| from.parse().expect("a good name"));
+        let answer = Answer::Fetched { from, peers, files: 3, files_done: 2, here: 1, failed: 1, bytes: 5 };
+        renderer.text(&Event::Result(answer)).expect("it is shown")
+    };
+    let rest = "1 here before, 1 failed; 5 bytes are here";
+    assert_eq!(fetched(Some("B"), 1), format!("1 of 3 file(s) fetched from B, {rest}"));
+    assert_eq!(fetched(Some("B"), 2), format!("1 of 3 file(s) fetched from 2 peers, {rest}"));
+    assert_eq!(fetched(None, 0), format!("1 of 3 file(s) fetched, {rest}"));
     assert!(!renderer.progress.has_bars());
 }
 

@@ -12,7 +12,8 @@ use wire::transfer::FileHeader;
 use super::files::{Read, ReadShare, Stop};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{
-    Download, Prepared, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob, TransferOutcome,
+    Download, NotReceived, Prepared, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob,
+    TransferOutcome,
 };
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
@@ -257,7 +258,16 @@ pub(super) fn send(
 }
 
 /// What has become of some of many files, by their numbers in the request.
-type Results = Vec<(usize, Result<PathBuf, String>)>;
+type Results = Vec<(usize, Result<PathBuf, NotReceived>)>;
+
+fn not_received(error: &TransferError) -> NotReceived {
+    let why = error.to_string();
+    match error {
+        TransferError::NotSent(_) => NotReceived::NotSent(why),
+        TransferError::WrongDigest { .. } => NotReceived::Lie(why),
+        _ => NotReceived::Here(why),
+    }
+}
 
 /// Receives many files. `report` is called with some of them.
 pub(super) fn receive_many(
@@ -284,7 +294,7 @@ pub(super) fn receive_many(
     let received = transfer::receive_many(stream, &job.key, &files, limit, &mut |reports: Reports| {
         has_begun |= !reports.is_empty();
         let results = reports.into_iter().map(|(number, result)| {
-            (number, result.map(|received| received.path).map_err(|e| e.to_string()))
+            (number, result.map(|received| received.path).map_err(|e| not_received(&e)))
         });
         report(results.collect());
         !stop.is_set()

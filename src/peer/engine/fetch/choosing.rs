@@ -83,7 +83,7 @@ impl Engine {
 /// Whether holders that call the file differently are of use: they send a part of a large one, or all of it while the others are away.
 fn asks_for_others(fetch: &Fetch, best: &Hit) -> bool {
     let is_by_name = fetch.from.is_none() && matches!(fetch.wanted, Wanted::Name(_));
-    is_by_name && (!best.online || is_large_enough(best))
+    is_by_name && (!best.online || is_large_enough(&best.file))
 }
 
 /// Those who have the file, the best first. All of them have the same content.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use wire::escape::Escaped;
 use wire::pieces::{PIECE_BYTES, Piece, count};
 use wire::protocol::{Refusal, ToServer, TransferId};
-use wire::share::Hit;
+use wire::share::{Hit, PublishedFile};
 use wire::signal::{FileAnswer, FileRequest, Reason, Route, Verdict};
 use wire::{FileName, PeerName};
 
@@ -19,7 +19,7 @@ use super::super::contact::{Lookup, same_name};
 use super::super::interface::{ClientId, Effect, TaskId, TransferOutcome};
 use super::asking::QUEUE_WAIT;
 use super::plan::{Fault, HolderId, Input, Plan, RunId, Step};
-use super::{Fetch, STEP_WAIT, Stage};
+use super::{Cause, DISK_FULL, Fetch, STEP_WAIT, Stage};
 use crate::peer::command::Ending;
 use crate::peer::event::{Event, FileRoute, HolderFault, HolderPart};
 
@@ -90,11 +90,11 @@ impl Gather {
 /// Whether a file of several holders is large enough to be fetched from all of them.
 pub(super) fn is_worth_gathering(best: &Hit, others: &[Hit]) -> bool {
     let has_other = others.iter().any(|other| !same_name(&other.peer, &best.peer));
-    has_other && is_large_enough(best)
+    has_other && is_large_enough(&best.file)
 }
 
-pub(super) fn is_large_enough(hit: &Hit) -> bool {
-    count(hit.file.bytes) >= PIECES_LEAST
+pub(in crate::peer::engine) fn is_large_enough(file: &PublishedFile) -> bool {
+    count(file.bytes) >= PIECES_LEAST
 }
 
 impl Engine {
@@ -253,9 +253,18 @@ impl Engine {
             most.map_or((None, FileRoute::Here), |most| (Some(most.from.clone()), most.route));
         let (name, bytes, sha256, peers) = (gather.name(), file.bytes, file.sha256, holders.len());
         self.local.tell(client, Event::FileProgress { name: name.clone(), done: bytes, total: bytes });
-        self.local.tell(client, Event::FileHolders { name, holders });
-        self.local.tell(client, Event::FileDone { path, bytes, sha256, from, peers, route });
-        self.local.end_task(task, Ending::Done);
+        let done = Event::FileDone { path, bytes, sha256, from, peers, route };
+        match gather.fetch.parent {
+            Some(parent) => {
+                self.local.tell(client, done);
+                self.part_arrived(parent, task, &holders);
+            }
+            None => {
+                self.local.tell(client, Event::FileHolders { name, holders });
+                self.local.tell(client, done);
+                self.local.end_task(task, Ending::Done);
+            }
+        }
     }
 
     /// Tells the user why a holder is not asked any more.
@@ -284,7 +293,10 @@ impl Engine {
                 (HolderFault::Gone, None, format!("{from} is not asked for {shown} any more: {why}"))
             }
         };
-        let client = gather.fetch.client;
+        let (client, parent) = (gather.fetch.client, gather.fetch.parent);
+        if let Some(parent) = parent {
+            self.part_without(parent, &from, fault);
+        }
         self.local.tell(client, Event::FileHolderDropped { name, from, fault, piece, reason });
     }
 
@@ -303,11 +315,13 @@ impl Engine {
                 self.ask_holder(task, None);
             }
             _ => {
-                let name = Escaped(name.as_str());
                 let why = match &self.trouble {
-                    Some(trouble) => format!("{name}: {trouble}; try again"),
-                    None => format!("{name}: no holder is left that sends it; try again later"),
+                    Some(trouble) => format!("{trouble}; try again"),
+                    None => "no holder is left that sends it; try again later".to_owned(),
                 };
+                // One of many is named by these.
+                let is_part = gather.fetch.parent.is_some();
+                let why = if is_part { why } else { format!("{}: {why}", Escaped(name.as_str())) };
                 self.fail_gather(task, &why);
             }
         }
@@ -323,8 +337,14 @@ impl Engine {
                 gather.best().file.bytes
             ),
         };
-        self.local.tell(gather.fetch.client, Event::error(format!("{why}{rest}")));
-        self.local.end_task(task, Ending::Failed);
+        let why = format!("{why}{rest}");
+        match gather.fetch.parent {
+            Some(parent) => self.part_failed(parent, task, &why, Cause::File),
+            None => {
+                self.local.tell(gather.fetch.client, Event::error(why));
+                self.local.end_task(task, Ending::Failed);
+            }
+        }
     }
 
     /// Ends everything that is underway. What has arrived is kept.
@@ -341,8 +361,9 @@ impl Engine {
     /// Cancels the fetches that `of` selects.
     pub(super) fn stop_gathers(&mut self, of: impl Fn(TaskId, ClientId) -> bool) {
         let gathers = self.fetches.gathers.iter();
-        let tasks: Vec<TaskId> =
-            gathers.filter(|(task, gather)| of(**task, gather.fetch.client)).map(|(task, _)| *task).collect();
+        let is_wanted = |task: TaskId, fetch: &Fetch| of(fetch.parent.unwrap_or(task), fetch.client);
+        let stopped = gathers.filter(|(task, gather)| is_wanted(**task, &gather.fetch));
+        let tasks: Vec<TaskId> = stopped.map(|(task, _)| *task).collect();
         for task in tasks {
             let name = self.fetches.gathers.get(&task).map(|gather| gather.fetch.what()).unwrap_or_default();
             self.fail_gather(task, &format!("{name}: cancelled"));

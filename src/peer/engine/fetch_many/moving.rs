@@ -1,76 +1,91 @@
 //! The requests for many files, and what their transfers report.
 
-use std::path::PathBuf;
-
 use rand::{Rng as _, RngExt as _};
-use wire::escape::Escaped;
-use wire::many::{ManyRequest, NoName};
-use wire::protocol::{Refusal, TransferId};
-use wire::share::{Hit, PublishedFile};
-use wire::signal::{self, FileAnswer, Reason, Route, Verdict, Wish};
+use wire::many::NoName;
+use wire::protocol::Refusal;
+use wire::signal::{self, FileAnswer, Route, Verdict, Wish};
 use wire::transfer::{TransferKey, TransferSalt};
-use wire::{FileName, PeerName};
 use zeroize::Zeroizing;
 
-use super::super::Engine;
-use super::super::contact::same_name;
-use super::super::fetch::asking::QUEUE_WAIT;
-use super::super::interface::{Effect, ReceiveManyJob, TaskId, TransferOutcome};
-use super::super::link::About;
-use super::super::requested::describe_files;
-use super::{ANSWER_WAIT, BATCHES_UNDERWAY, BUSY_WAIT, Batch, Counts, LARGE_UNDERWAY, Stage, State, wanted};
-use crate::peer::event::{Event, FileRoute};
+use super::*;
+use crate::peer::engine::contact::same_name;
+use crate::peer::engine::fetch::asking::QUEUE_WAIT;
+use crate::peer::engine::interface::{NotReceived, ReceiveManyJob, TransferOutcome};
+use crate::peer::engine::link::About;
+use crate::peer::engine::requested::describe_files;
 use crate::peer::records::Direction;
+
+/// How many requests to one holder are underway: while one is being received, the next one is answered. And how many in all.
+const BATCHES_EACH: usize = 2;
+const BATCHES_MAX: usize = 8;
+
+impl Many {
+    /// Takes the files of the next request, and says whom to ask. Nobody gets a second one while another holder has none.
+    fn next_batch(&mut self) -> Option<(HolderId, Vec<Item>)> {
+        for underway in 0..BATCHES_EACH {
+            for id in 0..self.holders.len() {
+                if self.batches.len() < BATCHES_MAX && self.takes_batch(id, underway) {
+                    let mut queue = std::mem::take(&mut self.queue);
+                    let items = queue.take_small(id, |holders| self.chosen(holders));
+                    self.queue = queue;
+                    if !items.is_empty() {
+                        return Some((id, items));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a holder that has so many requests can get another one.
+    fn takes_batch(&self, id: HolderId, underway: usize) -> bool {
+        let holder = &self.holders[id];
+        let mut theirs = self.batches.values().filter(|batch| batch.holder == id);
+        // One place in the queue is enough, and shown.
+        holder.is_ready()
+            && holder.knows_many
+            && theirs.clone().count() == underway
+            && !theirs.any(Batch::may_wait)
+    }
+}
 
 impl Engine {
     /// Requests as much as may be underway.
     pub(super) fn next_of_many(&mut self, task: TaskId) {
         while let Some(many) = self.fetches.many.get_mut(&task)
+            && matches!(many.stage, Stage::Moving)
             && self.local.link.is_some()
-            && many.again_at.is_none()
         {
-            // One place in the queue is enough, and shown.
-            let waits = many.batches.values().any(Batch::may_wait);
-            if many.batches.len() < BATCHES_UNDERWAY && !many.small.is_empty() && !waits {
-                self.request_batch(task);
-            } else if many.large_underway < LARGE_UNDERWAY
-                && let Some((file, offset)) = many.large.pop_front()
-            {
-                many.large_underway += 1;
-                let hit = Hit { file, ..many.holder.clone() };
-                let (client, output, existing) = (many.client, many.output.clone(), many.existing);
-                let route = many.route;
-                self.start_part_of_many(task, hit, (client, output, existing), offset, route);
+            if let Some((holder, items)) = many.next_batch() {
+                self.request_batch(task, holder, items);
+            } else if let Some((item, holders)) = many.next_part() {
+                self.start_part(task, item, holders);
             } else {
                 break;
             }
         }
-        if self
-            .fetches
-            .many
-            .get(&task)
-            .is_some_and(|many| matches!(many.stage, Stage::Moving) && many.is_over())
-        {
+        let many = self.fetches.many.get(&task);
+        if many.is_some_and(|many| matches!(many.stage, Stage::Moving) && many.is_over()) {
             self.end_many(task);
         }
     }
 
-    fn request_batch(&mut self, task: TaskId) {
+    fn request_batch(&mut self, task: TaskId, id: HolderId, items: Vec<Item>) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let files = many.next_batch();
+        let holder = &many.holders[id];
         let mut request = ManyRequest {
             transfer: self.local.rng.random(),
             secret: [0; 32],
             mark: NoName,
-            wish: if many.may_wait { Wish::Queue(many.route) } else { many.route.into() },
-            files: files.iter().map(wanted).collect(),
+            wish: if holder.may_wait { Wish::Queue(holder.route) } else { holder.route.into() },
+            files: items.iter().map(|item| wanted(&item.file)).collect(),
         };
         // Filled in place, so that no copy is left in memory.
         self.local.rng.fill_bytes(&mut request.secret);
         let transfer = request.transfer;
         let deadline = Some(self.local.now.instant + ANSWER_WAIT);
-        let open = files.into_iter().enumerate().collect();
-        many.batches.insert(transfer, Batch { request, open, state: State::Asked, deadline });
+        let open = items.into_iter().enumerate().collect();
+        many.batches.insert(transfer, Batch { holder: id, request, open, state: State::Asked, deadline });
         self.send_batch(task, transfer);
     }
 
@@ -78,7 +93,7 @@ impl Engine {
         let Some(many) = self.fetches.many.get(&task) else { return };
         let Some(batch) = many.batches.get(&transfer) else { return };
         let content = Zeroizing::new(signal::encode(&batch.request));
-        let holder = many.holder.peer.clone();
+        let holder = many.holders[batch.holder].name.clone();
         self.signal_holder(&holder, &content, About::Transfer(transfer));
     }
 
@@ -96,36 +111,32 @@ impl Engine {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let is_late = |batch: &Batch| batch.deadline.is_some_and(|at| at <= now);
         let late = many.batches.iter().filter(|(_, batch)| is_late(batch));
-        let late: Vec<(TransferId, State)> = late.map(|(transfer, batch)| (*transfer, batch.state)).collect();
-        for (transfer, state) in late {
+        let late: Vec<(TransferId, HolderId, State)> =
+            late.map(|(transfer, batch)| (*transfer, batch.holder, batch.state)).collect();
+        for (transfer, holder, state) in late {
+            let Some(many) = self.fetches.many.get_mut(&task) else { return };
             if state == State::Queued {
-                return self.holder_is_silent(task);
+                let name = &many.holders[holder].name;
+                let why = self.trouble.clone().unwrap_or_else(|| format!("{name} does not answer any more"));
+                self.drop_from_many(task, holder, &why);
+            } else {
+                // It does not know such requests, and is asked for each file alone.
+                many.holders[holder].knows_many = false;
+                many.take_back(transfer);
             }
-            // It does not know such requests, and is asked for each file alone.
-            many.take_back(transfer);
-            many.large.extend(std::mem::take(&mut many.small).into_iter().map(|file| (file, 0)));
         }
     }
 
-    /// Gives up after a holder that has said nothing for too long about the place in its queue.
-    fn holder_is_silent(&mut self, task: TaskId) {
-        self.withdraw_batches(task);
-        let Some(many) = self.fetches.many.get(&task) else { return };
-        let why = match &self.trouble {
-            Some(trouble) => format!("{trouble}; try again"),
-            None => format!("{} does not answer any more; try again", many.holder.peer),
-        };
-        self.fail_many(task, &why);
-    }
-
-    /// Takes the requests back that have not led to a transfer.
-    fn withdraw_batches(&mut self, task: TaskId) {
+    /// Takes the requests back that have not led to a transfer: those to one holder, or all.
+    pub(super) fn withdraw_batches(&mut self, task: TaskId, of: Option<HolderId>) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let waiting = many.batches.iter().filter(|(_, batch)| batch.state != State::Moving);
-        let waiting: Vec<TransferId> = waiting.map(|(transfer, _)| *transfer).collect();
-        waiting.iter().for_each(|transfer| many.take_back(*transfer));
-        let holder = many.holder.peer.clone();
-        waiting.into_iter().for_each(|transfer| self.withdraw(&holder, transfer, Reason::Left));
+        let is_waiting =
+            |batch: &Batch| batch.state != State::Moving && of.is_none_or(|holder| holder == batch.holder);
+        let waiting = many.batches.iter().filter(|(_, batch)| is_waiting(batch));
+        let waiting: Vec<(TransferId, PeerName)> =
+            waiting.map(|(transfer, batch)| (*transfer, many.holders[batch.holder].name.clone())).collect();
+        waiting.iter().for_each(|(transfer, _)| many.take_back(*transfer));
+        waiting.into_iter().for_each(|(transfer, holder)| self.withdraw(&holder, transfer, Reason::Left));
     }
 
     /// Handles the answer of a holder to a request for many files.
@@ -139,32 +150,31 @@ impl Engine {
             }
             return;
         };
-        if !same_name(&many.holder.peer, from) {
+        let is_moving = many.is_moving();
+        let name = many.name();
+        let Some(batch) = many.batches.get_mut(&transfer) else { return };
+        let holder = &mut many.holders[batch.holder];
+        if !same_name(&holder.name, from) || batch.state == State::Moving {
             return;
         }
-        let is_open = |batch: &&mut Batch| batch.state != State::Moving;
-        let Some(batch) = many.batches.get_mut(&transfer).filter(is_open) else { return };
         match verdict {
             Verdict::Ready { salt, .. } => self.receive_batch(task, transfer, salt),
             Verdict::NotShared | Verdict::Changed => {
-                let why = format!(
-                    "{} does not share these files with you, or not any more; search again",
-                    many.holder.peer
-                );
-                self.fail_batch(task, transfer, &why);
+                let why = format!("{from} does not share this with you, or not any more; search again");
+                self.batch_refused(task, transfer, &why);
             }
             Verdict::Queued { place } => {
                 (batch.state, batch.deadline) = (State::Queued, Some(now + QUEUE_WAIT));
                 // While files arrive, the transfers for which one waits are perhaps one's own.
-                if !many.is_moving() && many.place.replace(place) != Some(place) {
-                    let (name, from) = (many.holder.file.name.clone(), many.holder.peer.clone());
+                if !is_moving && holder.place.replace(place) != Some(place) {
+                    let from = holder.name.clone();
                     self.local.tell(many.client, Event::FileQueued { name, from, place });
                 }
             }
             Verdict::Busy => {
                 // Its queue is full if the request may wait already.
-                many.again_at = batch.request.wish.may_wait().then(|| now + BUSY_WAIT);
-                many.may_wait = true;
+                holder.again_at = batch.request.wish.may_wait().then(|| now + BUSY_WAIT);
+                holder.may_wait = true;
                 many.take_back(transfer);
             }
         }
@@ -175,11 +185,11 @@ impl Engine {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(batch) = many.batches.get_mut(&transfer) else { return };
         (batch.state, batch.deadline) = (State::Moving, None);
-        let (client, holder) = (many.client, &many.holder);
-        let event = describe_files(Direction::Sent, &holder.peer, &batch.request, salt);
+        let (client, holder) = (many.client, &many.holders[batch.holder]);
+        let event = describe_files(Direction::Sent, &holder.name, &batch.request, salt);
         let key = TransferKey { transfer, secret: Zeroizing::new(batch.request.secret), salt };
         let address = holder.address.filter(|_| batch.request.wish.route() == Route::Direct);
-        let files: Vec<PublishedFile> = batch.open.values().cloned().collect();
+        let files: Vec<PublishedFile> = batch.open.values().map(|item| item.file.clone()).collect();
         let downloads = files.iter().map(|file| many.download(file)).collect();
         self.local.tell(client, event);
         let job = ReceiveManyJob { key, downloads, address };
@@ -190,12 +200,11 @@ impl Engine {
     pub(in crate::peer::engine) fn many_refused(&mut self, transfer: TransferId, refusal: Refusal) {
         let now = self.local.now.instant;
         let Some((task, many)) = self.fetches.many_of(transfer) else { return };
+        let Some(holder) = many.batches.get(&transfer).map(|batch| batch.holder) else { return };
+        many.take_back(transfer);
         match refusal {
-            Refusal::Absent => self.fail_batch(task, transfer, &refusal.to_string()),
-            _ => {
-                many.take_back(transfer);
-                many.again_at = Some(now + BUSY_WAIT);
-            }
+            Refusal::Absent => self.drop_from_many(task, holder, &refusal.to_string()),
+            _ => many.holders[holder].again_at = Some(now + BUSY_WAIT),
         }
         self.next_of_many(task);
     }
@@ -203,24 +212,25 @@ impl Engine {
     /// Handles what a transfer of many files reports.
     pub(in crate::peer::engine) fn moved_many(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         let Some((task, many)) = self.fetches.many_of(transfer) else { return };
+        let Some(id) = many.batches.get(&transfer).map(|batch| batch.holder) else { return };
+        let holder = &mut many.holders[id];
         match outcome {
             TransferOutcome::ReceivedSome(reports) => self.some_received(task, transfer, reports),
-            TransferOutcome::CannotDial(_) if many.route == Route::Direct => {
+            TransferOutcome::CannotDial(_) if holder.route == Route::Direct && !many.gives_up => {
+                holder.route = Route::Server;
                 many.take_back(transfer);
-                many.route = Route::Server;
             }
             TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
-                self.fail_batch(task, transfer, &why);
+                self.batch_failed(task, transfer, &why);
             }
             TransferOutcome::DiskFull(why) => {
-                let holder = many.holder.peer.clone();
+                let holder = holder.name.clone();
                 many.take_back(transfer);
                 self.withdraw(&holder, transfer, Reason::DiskFull);
-                self.withdraw_batches(task);
                 self.fail_many(task, &why);
             }
             // Whatever was not reported, if anything.
-            TransferOutcome::ReceivedMany => self.fail_batch(task, transfer, "it has not arrived"),
+            TransferOutcome::ReceivedMany => self.batch_refused(task, transfer, "it has not arrived"),
             _ => {}
         }
         self.next_of_many(task);
@@ -230,64 +240,94 @@ impl Engine {
         &mut self,
         task: TaskId,
         transfer: TransferId,
-        reports: Vec<(usize, Result<PathBuf, String>)>,
+        reports: Vec<(usize, Result<PathBuf, NotReceived>)>,
     ) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(batch) = many.batches.get_mut(&transfer) else { return };
-        let route = FileRoute::from(batch.request.wish.route());
+        let (id, route) = (batch.holder, FileRoute::from(batch.request.wish.route()));
+        let (mut lost, mut unsent, mut lie) = (Vec::new(), Vec::new(), None);
         for (number, result) in reports {
-            let Some(file) = batch.open.remove(&number) else { continue };
-            let event = match result {
+            let Some(item) = batch.open.remove(&number) else { continue };
+            match result {
                 Ok(path) => {
+                    let PublishedFile { bytes, sha256, .. } = item.file;
                     many.counts.files_done += 1;
-                    many.counts.bytes_done += file.bytes;
-                    let from = Some(many.holder.peer.clone());
-                    Event::FileDone { path, bytes: file.bytes, sha256: file.sha256, from, peers: 1, route }
+                    many.counts.bytes_done += bytes;
+                    let holder = &mut many.holders[id];
+                    (holder.failures, holder.given) = (0, holder.given + bytes);
+                    let from = Some(holder.name.clone());
+                    self.local
+                        .tell(many.client, Event::FileDone { path, bytes, sha256, from, peers: 1, route });
                 }
-                Err(why) => {
-                    many.counts.failed += 1;
-                    Event::error(named(&file.name, &why))
+                Err(NotReceived::Here(why)) => lost.push((item, why)),
+                Err(NotReceived::NotSent(why)) => unsent.push((item, why)),
+                Err(NotReceived::Lie(why)) => {
+                    lie.get_or_insert_with(|| item.file.name.clone());
+                    unsent.push((item, why));
                 }
-            };
-            self.local.tell(many.client, event);
+            }
+        }
+        for (mut item, why) in unsent {
+            item.holders = item.holders.without(id);
+            lost.extend(many.put_back(std::iter::once(item), &why));
+        }
+        if let Some(name) = lie {
+            self.avoid(task, id, &name);
         }
         self.progress_of_many(task);
+        self.lose(task, lost);
     }
 
-    /// Fails all files of a request that were not reported.
-    fn fail_batch(&mut self, task: TaskId, transfer: TransferId, why: &str) {
+    /// A holder has sent another content than it says. What others have too is taken from them.
+    fn avoid(&mut self, task: TaskId, id: HolderId, lie: &FileName) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let Some(batch) = many.batches.remove(&transfer) else { return };
-        for file in batch.open.into_values() {
-            many.counts.failed += 1;
-            self.local.tell(many.client, Event::error(named(&file.name, why)));
+        let has_others = !many.usable().without(id).is_empty();
+        let name = many.name();
+        let holder = &mut many.holders[id];
+        if holder.standing == Standing::Good && has_others {
+            holder.standing = Standing::Avoided;
+            let from = holder.name.clone();
+            let reason = format!(
+                "{from} has sent something else than {}; what others have too is taken from them",
+                Escaped(lie.as_str())
+            );
+            let fault = HolderFault::Lied;
+            self.local.tell(many.client, Event::FileHolderDropped { name, from, fault, piece: None, reason });
         }
-        self.progress_of_many(task);
     }
 
-    fn progress_of_many(&mut self, task: TaskId) {
+    /// The holder does not send what is open of a request.
+    fn batch_refused(&mut self, task: TaskId, transfer: TransferId, why: &str) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let Some(Batch { holder, open, .. }) = many.batches.remove(&transfer) else { return };
+        let without = |item: Item| Item { holders: item.holders.without(holder), ..item };
+        let lost = many.put_back(open.into_values().map(without), why);
+        self.lose(task, lost);
+    }
+
+    /// A transfer has ended early. What is missing is requested again, of the same holder once more.
+    fn batch_failed(&mut self, task: TaskId, transfer: TransferId, why: &str) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let Some(Batch { holder, open, .. }) = many.batches.remove(&transfer) else { return };
+        let rest = format!("{why}; the same command fetches the rest");
+        let lost = many.put_back(open.into_values(), &rest);
+        self.lose(task, lost);
+        self.holder_failed(task, holder, why);
+    }
+
+    /// A transfer of a holder has failed.
+    pub(super) fn holder_failed(&mut self, task: TaskId, id: HolderId, why: &str) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        many.holders[id].failures += 1;
+        if many.holders[id].failures >= FAILURES_MAX {
+            self.drop_from_many(task, id, why);
+        }
+    }
+
+    pub(super) fn progress_of_many(&mut self, task: TaskId) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         many.progress_at = self.local.now.instant;
         let Counts { files, bytes, files_done, bytes_done, failed, .. } = many.counts;
         self.local.tell(many.client, Event::FilesProgress { files_done, files, failed, bytes_done, bytes });
     }
-
-    /// A large file has arrived, or has failed.
-    pub(in crate::peer::engine) fn part_of_many_ended(&mut self, task: TaskId, received: Option<u64>) {
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        many.large_underway -= 1;
-        match received {
-            Some(bytes) => {
-                many.counts.files_done += 1;
-                many.counts.bytes_done += bytes;
-            }
-            None => many.counts.failed += 1,
-        }
-        self.progress_of_many(task);
-        self.next_of_many(task);
-    }
-}
-
-fn named(name: &FileName, why: &str) -> String {
-    format!("{}: {why}", Escaped(name.as_str()))
 }

@@ -10,14 +10,14 @@ use wire::signal::{FileAnswer, Reason, Route, Verdict, Wish, Withdrawal};
 use super::*;
 use crate::peer::command::{Ending, Existing};
 use crate::peer::engine::requested::Requested;
-use crate::peer::engine::{Prepared, TransferOutcome};
+use crate::peer::engine::{NotReceived, Prepared, TransferOutcome};
 
-/// What B, who is asked, reads.
+/// What those read who are asked. All of them have the keys of B.
 #[derive(Default)]
-struct Holder(Option<Incoming>);
+pub(super) struct Holder(BTreeMap<String, Incoming>);
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Many(TransferId, Wish, Vec<String>),
     One(String),
     Withdrawn(TransferId, Reason),
@@ -26,17 +26,22 @@ enum Asked {
 impl Holder {
     /// The requests since the last call.
     fn requests(&mut self, bench: &mut Bench) -> Vec<Asked> {
+        self.requests_by_peer(bench).into_iter().map(|(_, asked)| asked).collect()
+    }
+
+    /// The same, each with the name of whom it is for.
+    pub(super) fn requests_by_peer(&mut self, bench: &mut Bench) -> Vec<(String, Asked)> {
         let mut asked = Vec::new();
         for message in bench.sent.drain(..) {
-            let ToServer::Envelope(Envelope { kind, number, sealed, .. }) = message else { continue };
+            let ToServer::Envelope(Envelope { to, kind, number, sealed, .. }) = message else { continue };
             if kind == Kind::Opening {
                 let opening = Opening::from_bytes(sealed).expect("it reads");
                 let accepted = Incoming::accept(&opening, &KEYS[1].1, None, &mut rand::rng());
-                self.0 = Some(accepted.expect("it was sealed for B"));
+                self.0.insert(to.to_owned(), accepted.expect("it was sealed for these keys"));
             } else if kind == Kind::Request {
-                let incoming = self.0.as_mut().expect("the opening comes first");
+                let incoming = self.0.get_mut(to).expect("the opening comes first");
                 let content = incoming.open_signal(kind, number, sealed).expect("it opens");
-                asked.push(read(&content));
+                asked.push((to.to_owned(), read(&content)));
             }
         }
         asked
@@ -111,11 +116,15 @@ fn transfer_of(asked: &[Asked]) -> TransferId {
 }
 
 fn answer(bench: &mut Bench, transfer: TransferId, verdict: Verdict) {
-    bench.engine.answer(&name("B"), &signal::encode(&FileAnswer { transfer, verdict }));
+    answer_of(bench, "B", transfer, verdict);
+}
+
+pub(super) fn answer_of(bench: &mut Bench, peer: &str, transfer: TransferId, verdict: Verdict) {
+    bench.engine.answer(&name(peer), &signal::encode(&FileAnswer { transfer, verdict }));
     bench.take([]);
 }
 
-fn is_done(bench: &mut Bench, ending: Ending) -> bool {
+pub(super) fn is_done(bench: &mut Bench, ending: Ending) -> bool {
     bench.count(|effect| matches!(effect, Effect::Tell(CLIENT, Update::Done(done)) if *done == ending)) == 1
 }
 
@@ -126,14 +135,30 @@ fn a_holder_that_does_not_know_requests_for_many_is_asked_for_each_file_alone() 
     bench.sleep(4);
     assert_eq!(holder.requests(&mut bench), []);
     bench.sleep(2);
+    prepare_parts(&mut bench);
     let one = |name: &str| Asked::One(name.into());
     assert_eq!(holder.requests(&mut bench), [one("d/1"), one("d/2")]);
-    // Nor does it answer these. The third one is asked for when they have failed.
+    // Nor does it answer these.
     bench.sleep(16);
-    assert_eq!(holder.requests(&mut bench), [one("d/3")]);
-    bench.sleep(16);
-    let failed = bench.events.iter().filter(|event| matches!(event, Event::Error { .. })).count();
-    assert_eq!((failed, is_done(&mut bench, Ending::Failed)), (3, true));
+    assert_eq!(holder.requests(&mut bench), []);
+    let why = "3 file(s) were not fetched: B does not answer; the same command fetches the rest";
+    assert_eq!(shown(&mut bench).1, [why]);
+    assert!(is_done(&mut bench, Ending::Failed));
+}
+
+/// Nothing is here of the files that are fetched alone.
+pub(super) fn prepare_parts(bench: &mut Bench) -> Vec<String> {
+    let prepares = bench.effects.extract_if(.., |effect| matches!(effect, Effect::Prepare(..)));
+    let prepared: Vec<(u32, String)> = prepares
+        .map(|effect| match effect {
+            Effect::Prepare(task, download) => (task, download.name.to_string()),
+            _ => unreachable!("the others were left out"),
+        })
+        .collect();
+    for (task, _) in &prepared {
+        bench.take([Input::Prepared(*task, Ok(Prepared::From(0)))]);
+    }
+    prepared.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The answers to a busy holder: the request that may wait in its queue.
@@ -149,7 +174,7 @@ fn queued(bench: &mut Bench, holder: &mut Holder, asked: &[Asked]) -> TransferId
 }
 
 /// The places that the user was told, and the errors.
-fn shown(bench: &mut Bench) -> (Vec<(String, u32)>, Vec<String>) {
+pub(super) fn shown(bench: &mut Bench) -> (Vec<(String, u32)>, Vec<String>) {
     let (mut places, mut errors) = (Vec::new(), Vec::new());
     for event in bench.events.drain(..) {
         match event {
@@ -190,7 +215,8 @@ fn a_fetch_of_many_files_that_ends_in_the_queue_gives_its_place_up() {
             bench.take([Input::Gone(CLIENT)]);
         } else {
             bench.sleep(30);
-            let why = "3 file(s) were not fetched: B does not answer any more; try again";
+            let why =
+                "3 file(s) were not fetched: B does not answer any more; the same command fetches the rest";
             assert_eq!(shown(&mut bench).1, [why]);
         }
         assert_eq!(holder.requests(&mut bench), std::slice::from_ref(&withdrawn));
@@ -224,16 +250,23 @@ fn a_holder_whose_queue_is_full_is_asked_again_and_each_file_is_reported() {
     let transfer = transfer_of(&holder.requests(&mut bench));
     answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
     assert_eq!(bench.count(|effect| matches!(effect, Effect::ReceiveMany(_))), 1);
-    let some =
-        vec![(2, Ok(PathBuf::from("/d/3"))), (0, Err("disk full".to_owned())), (7, Ok(PathBuf::new()))];
+    let here = NotReceived::Here("no folder".to_owned());
+    let some = vec![(2, Ok(PathBuf::from("/d/3"))), (0, Err(here)), (7, Ok(PathBuf::new()))];
     bench.take([Input::Transfer(transfer, TransferOutcome::ReceivedSome(some))]);
-    bench.take([Input::Transfer(transfer, TransferOutcome::Received(Err("cut off".to_owned())))]);
+    // What is missing then is asked for once more.
+    let cut_off = || TransferOutcome::Received(Err("cut off".to_owned()));
+    bench.take([Input::Transfer(transfer, cut_off())]);
+    let asked = holder.requests(&mut bench);
+    let [Asked::Many(transfer, _, names)] = &asked[..] else { panic!("one request: {asked:?}") };
+    assert_eq!(names[..], ["d/2"]);
+    answer(&mut bench, *transfer, Verdict::Ready { bytes: 1, salt: [1; 16] });
+    bench.take([Input::Transfer(*transfer, cut_off())]);
     let errors: Vec<&String> = bench
         .events
         .iter()
         .filter_map(|event| if let Event::Error { message } = event { Some(message) } else { None })
         .collect();
-    assert_eq!(errors, ["d/1: disk full", "d/2: cut off"]);
+    assert_eq!(errors, ["d/1: no folder", "d/2: cut off; the same command fetches the rest"]);
     let fetched = bench.events.iter().find_map(|event| match event {
         Event::Result(Answer::Fetched { files, files_done, failed, .. }) => {
             Some((*files, *files_done, *failed))
@@ -241,6 +274,23 @@ fn a_holder_whose_queue_is_full_is_asked_again_and_each_file_is_reported() {
         _ => None,
     });
     assert_eq!((fetched, is_done(&mut bench, Ending::Failed)), (Some((3, 1, 2)), true));
+}
+
+#[test]
+fn what_a_transfer_has_not_brought_when_it_is_cut_off_twice_is_one_error() {
+    let (mut bench, mut holder, asked) = fetching();
+    let mut transfer = transfer_of(&asked);
+    for is_last in [false, true] {
+        answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
+        let cut_off = TransferOutcome::Received(Err("cut off".to_owned()));
+        bench.take([Input::Transfer(transfer, cut_off)]);
+        if !is_last {
+            transfer = transfer_of(&holder.requests(&mut bench));
+        }
+    }
+    let why = "3 file(s) were not fetched: cut off; the same command fetches the rest";
+    assert_eq!(shown(&mut bench).1, [why]);
+    assert!(is_done(&mut bench, Ending::Failed));
 }
 
 #[test]

@@ -181,7 +181,11 @@ impl Engine {
             TransferOutcome::DiskFull(why) => {
                 let holder = holder.hit.peer.clone();
                 gather.asked.remove(&run);
+                let parent = gather.fetch.parent;
                 self.withdraw(&holder, transfer, Reason::DiskFull);
+                if let Some(parent) = parent {
+                    self.fail_many(parent, DISK_FULL);
+                }
                 self.fail_gather(task, &why);
                 return None;
             }

@@ -1,0 +1,129 @@
+//! The files that are fetched alone: large ones, and all of a holder that does not know requests for many.
+
+use super::*;
+use crate::peer::engine::fetch::{Cause, is_large_enough};
+
+/// How many files are fetched alone at the same time, unless that many holders have others to send.
+const PARTS_LEAST: usize = 2;
+const PARTS_MAX: usize = 8;
+
+/// A file that is fetched alone.
+pub(super) struct Part {
+    item: Item,
+    /// Those who are asked for it.
+    from: Holders,
+}
+
+impl Many {
+    /// Takes the next file to be fetched alone, and says from whom. Several holders send a file together if it is large enough.
+    pub(super) fn next_part(&mut self) -> Option<(Item, Holders)> {
+        let usable = self.usable().count();
+        if self.parts.len() >= usable.clamp(PARTS_LEAST, PARTS_MAX) {
+            return None;
+        }
+        let each = if usable == 1 { PARTS_LEAST } else { 1 };
+        let of = |id| self.parts.values().filter(|part| part.from == Holders::of([id])).count();
+        let is_free = |id: &HolderId| self.holders[*id].is_ready() && of(*id) < each;
+        let gathers = self.parts.values().filter(|part| part.from.count() > 1).count();
+        let mut found = None;
+        for item in self.queue.first_large() {
+            let chosen = self.chosen(item.holders);
+            let from = if chosen.count() > 1 && is_large_enough(&item.file) {
+                chosen
+                    .ids()
+                    .any(|id| self.holders[id].is_ready())
+                    .then_some(chosen)
+                    .filter(|_| gathers < PARTS_LEAST)
+            } else {
+                chosen.ids().filter(is_free).min_by_key(|id| of(*id)).map(|id| Holders::of([id]))
+            };
+            if let Some(from) = from {
+                found = Some((item.holders, from));
+                break;
+            }
+        }
+        if let Some((holders, from)) = found {
+            return self.queue.take_large(holders).map(|item| (item, from));
+        }
+        let mut alone = (0..self.holders.len()).filter(|id| !self.holders[*id].knows_many && is_free(id));
+        let id = alone.next()?;
+        self.queue.take_one_small(id).map(|item| (item, Holders::of([id])))
+    }
+}
+
+impl Engine {
+    pub(super) fn start_part(&mut self, task: TaskId, item: Item, from: Holders) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let hits = from.ids().map(|id| many.holders[id].hit(&item.file)).collect();
+        let how = (many.client, many.output.clone(), many.existing);
+        let id = self.local.next_task;
+        self.local.next_task += 1;
+        many.parts.insert(id, Part { item, from });
+        self.start_part_of_many((task, id), hits, how);
+    }
+
+    /// A file that was fetched alone is here. Each of these has sent so much of it.
+    pub(in crate::peer::engine) fn part_arrived(&mut self, task: TaskId, id: TaskId, given: &[HolderPart]) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let Some(Part { item, .. }) = many.parts.remove(&id) else { return };
+        many.counts.files_done += 1;
+        many.counts.bytes_done += item.file.bytes;
+        for part in given {
+            if let Some(holder) = many.holders.iter_mut().find(|holder| holder.name == part.from) {
+                (holder.failures, holder.given) = (0, holder.given + part.bytes);
+            }
+        }
+        self.progress_of_many(task);
+        self.next_of_many(task);
+    }
+
+    /// A file that was fetched alone has not arrived.
+    pub(in crate::peer::engine) fn part_failed(&mut self, task: TaskId, id: TaskId, why: &str, cause: Cause) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let Some(Part { mut item, from }) = many.parts.remove(&id) else { return };
+        if cause == Cause::File {
+            // Of several holders, each was asked for all of it.
+            from.ids().for_each(|holder| item.holders = item.holders.without(holder));
+        }
+        let lost = many.put_back(std::iter::once(item), why);
+        self.lose(task, lost);
+        // What was asked of the holder is fetched by the same command, and not tried again by hand.
+        let why = why.strip_suffix("; try again").unwrap_or(why);
+        match (cause, from.ids().next()) {
+            (Cause::Holder, Some(holder)) => self.holder_failed(task, holder, why),
+            (Cause::Absent, Some(holder)) => self.drop_from_many(task, holder, why),
+            _ => {}
+        }
+        self.next_of_many(task);
+    }
+
+    /// Takes the requests for single files back that a holder does not answer.
+    pub(super) fn withdraw_parts(&mut self, task: TaskId, id: HolderId) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let of_holder = many.parts.iter().filter(|(_, part)| part.from == Holders::of([id]));
+        for part in of_holder.map(|(part, _)| *part).collect::<Vec<TaskId>>() {
+            if self.cancel_unsent(part)
+                && let Some(many) = self.fetches.many.get_mut(&task)
+                && let Some(Part { item, .. }) = many.parts.remove(&part)
+            {
+                many.queue.put_back(item);
+            }
+        }
+    }
+
+    /// A holder is not asked for the pieces of a file any more.
+    pub(in crate::peer::engine) fn part_without(
+        &mut self,
+        task: TaskId,
+        from: &PeerName,
+        fault: HolderFault,
+    ) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        if let Some(holder) = many.holders.iter_mut().find(|holder| holder.name == *from)
+            && holder.standing == Standing::Good
+            && fault != HolderFault::Gone
+        {
+            holder.standing = Standing::Avoided;
+        }
+    }
+}
