@@ -90,7 +90,7 @@ pub struct Arguments {
     pub down_limit: Option<NonZeroU64>,
     /// How many files others can fetch from here at the same time; the next ones wait in a queue. One peer gets at most half
     /// of the slots
-    #[arg(long, value_name = "N", default_value_t = Limits::default().upload_slots, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for files")]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().upload_slots, value_parser = slots, global = true, help_heading = "Limits for files")]
     pub upload_slots: u32,
     /// A file with the passphrase for the private keys and the store (messages, history). The first run with it
     /// encrypts both. From then on the passphrase is needed; on a terminal, the program asks for it
@@ -124,6 +124,13 @@ impl Arguments {
             upload_slots: self.upload_slots,
         }
     }
+}
+
+/// Reads a number of transfers at the same time.
+fn slots(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|slots| *slots > 0).ok_or_else(|| {
+        "the number of files that others can fetch at the same time is at least 1; to let nobody fetch anything, share nothing".to_owned()
+    })
 }
 
 /// Reads a number of bytes a second.
@@ -358,5 +365,18 @@ mod tests {
             assert_eq!(parsed.name.as_ref().map(PeerName::as_str), Some("C"), "{command:?}");
             assert!(format!("{:?}", parsed.command).contains("\"B\""), "{parsed:?}");
         }
+    }
+
+    #[test]
+    fn a_number_of_upload_slots_that_cannot_be_says_what_can() {
+        for text in ["0", "-1", "many", "5000000000"] {
+            let slots = format!("--upload-slots={text}");
+            let error =
+                Arguments::try_parse_from(["peer", "--dir", "A", &slots, "share"]).expect_err("it cannot be");
+            let error = error.to_string();
+            assert!(error.contains("--upload-slots") && error.contains("at least 1"), "{error}");
+        }
+        let parsed = Arguments::try_parse_from(["peer", "--dir", "A", "--upload-slots=1", "share"]);
+        assert_eq!(parsed.map(|parsed| parsed.limits().upload_slots).ok(), Some(1));
     }
 }
