@@ -398,8 +398,8 @@ impl Engine {
         true
     }
 
-    /// Cancels the fetches that `of` selects.
-    pub(super) fn stop_many(&mut self, of: impl Fn(TaskId, ClientId) -> bool, why: &str) {
+    /// Cancels the fetches that `of` selects. Those whose commands have ended say nothing more.
+    pub(super) fn stop_many(&mut self, of: impl Fn(TaskId, ClientId) -> bool) {
         let stopped: Vec<(TaskId, Many)> =
             self.fetches.many.extract_if(.., |task, many| of(*task, many.client)).collect();
         for (task, many) in stopped {
@@ -410,9 +410,11 @@ impl Engine {
                     self.withdraw(&many.holders[batch.holder].name, *transfer, Reason::Left);
                 }
             }
-            let pattern = Escaped(many.pattern.as_str());
-            self.local.tell(many.client, Event::error(format!("{pattern}: {why}")));
-            self.local.end_task(task, Ending::Failed);
+            if self.local.tasks.iter().any(|running| running.id == task) {
+                let why = named(&many.name(), "cancelled; what has arrived is kept");
+                self.local.tell(many.client, Event::error(why));
+                self.local.end_task(task, Ending::Failed);
+            }
         }
     }
 

@@ -42,7 +42,7 @@ impl Engine {
 
     /// Cancels the fetches of a client.
     pub(in crate::peer::engine) fn stop_gets(&mut self, client: ClientId) {
-        self.stop_many(|_, of| of == client, "cancelled; what has arrived is kept");
+        self.stop_many(|_, of| of == client);
         self.stop_gathers(|_, of| of == client);
         for task in self.fetches.tasks(|fetch| fetch.client == client) {
             let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
@@ -112,7 +112,7 @@ impl Engine {
         self.end_late_many();
         self.end_late_gathers();
         let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
-        self.stop_many(|task, _| !tasks.contains(&task), "cancelled");
+        self.stop_many(|task, _| !tasks.contains(&task));
         self.stop_gathers(|task, _| !tasks.contains(&task));
         let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
         let gone: Vec<_> = self.fetches.fetches.extract_if(.., is_over).collect();

@@ -213,6 +213,7 @@ fn a_fetch_of_many_files_that_ends_in_the_queue_gives_its_place_up() {
         let withdrawn = Asked::Withdrawn(transfer, Reason::Left);
         if is_cancelled {
             bench.take([Input::Gone(CLIENT)]);
+            assert_eq!(shown(&mut bench).1, [""; 0], "nobody is there to read it");
         } else {
             bench.sleep(30);
             let why =
