@@ -124,6 +124,17 @@ impl Chain {
         link
     }
 
+    /// What [`Chain::resume`] needs to go on from the place that was reached, which is anywhere.
+    pub fn state(&self) -> Vec<u8> {
+        self.0.serialize().to_vec()
+    }
+
+    /// `None` if it is not a state, but a damaged one is not always noticed.
+    pub fn resume(state: &[u8]) -> Option<Self> {
+        let state = SerializedState::<Sha256>::try_from(state).ok()?;
+        Sha256::deserialize(&state).ok().map(Self)
+    }
+
     /// The digest of the file, whose end was reached.
     pub fn digest(self) -> Digest {
         Digest(self.0.finalize().into())

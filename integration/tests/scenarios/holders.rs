@@ -183,6 +183,41 @@ fn a_receiver_that_is_killed_goes_on_with_the_pieces_that_it_has_also_through_th
 }
 
 #[test]
+fn a_part_that_one_holder_has_begun_comes_from_several_and_then_from_one_again() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    let content = noise(20 * PIECE_BYTES);
+    give(&ann, &content);
+    give(&ben, &content);
+    let _ann = share(&ann, LIMIT);
+    wait_until_reachable(&dora, 1);
+    let records = dora.dir.join("downloads").join(format!(".switchboard-{}.pieces", sha256_hex(&content)));
+    let recorded = || std::fs::metadata(&records).map_or(0, |records| records.len());
+    let interrupt = |before: u64, of: &str| {
+        let getting = dora.start(&["get", NAME]);
+        getting.event("file_request", |request| request["with"] == of);
+        until("more pieces are recorded", || (recorded() > before).then_some(()));
+        let got = getting.kill();
+        assert!(got.events("file_done").is_empty(), "it was killed before the end");
+        recorded()
+    };
+    let begun = interrupt(0, "ann");
+    let gone = share(&ben, LIMIT);
+    wait_until_reachable(&dora, 2);
+    let both = interrupt(begun, "ben");
+    gone.kill();
+    let got = dora.run(&["get", NAME]).expect(0);
+    let parts = check(&got, &dora.dir.join("downloads").join(NAME), &content);
+    let [(from, bytes)] = &parts[..] else { panic!("only ann is here: {parts:?}") };
+    let piece_record = 72;
+    assert_eq!(
+        (from.as_str(), *bytes),
+        ("ann", content.len() as u64 - both / piece_record * PIECE_BYTES as u64)
+    );
+}
+
+#[test]
 fn a_file_comes_from_a_holder_too_that_calls_it_differently() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();

@@ -68,6 +68,8 @@ struct Fetch {
     parent: Option<TaskId>,
     /// Other holders of the file that are here.
     others: Vec<Hit>,
+    /// Whether it comes from one holder whatever is here, because that one knows no pieces.
+    is_whole: bool,
     /// The name that it gets here, if that is not the one at whoever sends it.
     name: Option<FileName>,
 }
@@ -92,6 +94,7 @@ impl Fetch {
             deadline: None,
             parent: None,
             others: Vec::new(),
+            is_whole: false,
             name: None,
         }
     }
@@ -214,10 +217,12 @@ impl Engine {
                 let why = "the connection to the server broke; try again";
                 self.fail_fetch_because(task, why.into(), Cause::Server);
             }
-            Ok(Prepared::Pieces) => self.start_gather(task),
-            Ok(Prepared::From(0)) if is_worth_gathering(&hit, &fetch.others) => self.start_gather(task),
-            Ok(Prepared::From(offset)) => {
-                fetch.offset = offset;
+            Ok(Prepared::Pieces) if !fetch.is_whole => self.start_gather(task),
+            Ok(Prepared::From(offset)) if is_worth_gathering(&hit, &fetch.others, offset) => {
+                self.start_gather(task);
+            }
+            Ok(prepared) => {
+                fetch.offset = if let Prepared::From(offset) = prepared { offset } else { 0 };
                 let holder = hit.peer.clone();
                 fetch.stage = Stage::Card(hit);
                 if fetch.parent.is_some() {

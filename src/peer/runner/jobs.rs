@@ -98,13 +98,15 @@ fn prepare_in(
     download: &Download,
 ) -> Result<Prepared, String> {
     let checked = destination.and_then(|to| {
-        let here = to.check(download.bytes, &download.sha256)?;
-        if here.is_none() && to.has_pieces(&download.sha256) {
-            return Ok(Prepared::Pieces);
+        if let Some(received) = to.check(download.bytes, &download.sha256)? {
+            return Ok(Prepared::Here(received.path));
         }
         // More bytes than the file has would be those of a damaged record.
         let kept = Some(to.kept(&download.sha256)).filter(|kept| *kept <= download.bytes);
-        Ok(here.map_or(Prepared::From(kept.unwrap_or(0)), |received| Prepared::Here(received.path)))
+        match kept.unwrap_or(0) {
+            0 if to.has_pieces(&download.sha256) => Ok(Prepared::Pieces),
+            kept => Ok(Prepared::From(kept)),
+        }
     });
     checked.map_err(|e| e.to_string())
 }

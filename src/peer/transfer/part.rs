@@ -5,7 +5,8 @@
 //! state of their SHA-256. So a later transfer of the same content neither fetches nor hashes these bytes again. What the
 //! part has beyond them is discarded.
 //!
-//! A file that comes from several holders has `.switchboard-SHA256.pieces` instead of the state, see [`super::pieces`].
+//! What is at the pieces that have arrived whole is in `.switchboard-SHA256.pieces`, so that several holders can send the rest, see
+//! [`super::pieces`]. A file that comes from several holders has only that.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,12 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
-use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
-use sha2::{Digest as _, Sha256};
 use wire::Digest;
+use wire::pieces::{Chain, Link, PIECE_BYTES, Piece};
 use wire::protocol::TransferId;
 
-use super::Destination;
+use super::{Destination, pieces};
 use crate::peer::command::Existing;
 use crate::peer::folder::{Folder, read_whole};
 
@@ -54,12 +54,11 @@ pub(super) fn kept(folder: &Folder, sha256: &Digest) -> u64 {
 
 /// The recorded number of bytes, and the state of the hash over them. A damaged state leads to a wrong digest at the end, so
 /// it is not checked here.
-fn recorded(folder: &Folder, sha256: &Digest) -> Option<(u64, Sha256)> {
+fn recorded(folder: &Folder, sha256: &Digest) -> Option<(u64, Chain)> {
     let file = folder.open_file(name(sha256, STATE)).ok()?;
     let state = read_whole(file, 1024).ok()?;
     let (bytes, hash) = state.split_first_chunk()?;
-    let hash = SerializedState::<Sha256>::try_from(hash).ok()?;
-    Some((u64::from_le_bytes(*bytes), Sha256::deserialize(&hash).ok()?))
+    Some((u64::from_le_bytes(*bytes), Chain::resume(hash)?))
 }
 
 /// Dropping it keeps what has arrived for a later transfer, unless it got its name or was discarded.
@@ -68,9 +67,14 @@ pub(super) struct Part<'a> {
     sha256: Digest,
     file: File,
     state: File,
-    hash: Sha256,
+    hash: Chain,
     /// How many bytes were written and hashed.
     bytes: u64,
+    /// The records of the pieces, and those that have none yet.
+    records: File,
+    unrecorded: Vec<Piece>,
+    /// The link at the piece that is being written, if that is known.
+    link: Option<Link>,
     /// How many of them are recorded, and when that was.
     recorded: (u64, Instant),
     is_over: bool,
@@ -87,22 +91,35 @@ impl<'a> Part<'a> {
         let _ = remove_forgotten(folder);
         let mut file = lock(folder, sha256)?;
         let hash = match recorded(folder, sha256) {
-            _ if from == 0 => Sha256::new(),
+            _ if from == 0 => Chain::new(),
             Some((bytes, hash)) if bytes == from && kept(folder, sha256) == from => hash,
             _ => return Err(busy()),
         };
         file.set_len(from)?;
-        folder.remove(name(sha256, PIECES))?;
+        let (records, link) = pieces::keep_first(folder, sha256, from)?;
         file.seek(SeekFrom::Start(from))?;
-        let state = folder.open_or_create(name(sha256, STATE))?;
-        let recorded = (from, Instant::now());
-        let part = Self { folder, sha256: *sha256, file, state, hash, bytes: from, recorded, is_over: false };
+        let part = Self {
+            folder,
+            sha256: *sha256,
+            file,
+            state: folder.open_or_create(name(sha256, STATE))?,
+            hash,
+            bytes: from,
+            records,
+            unrecorded: Vec::new(),
+            link,
+            recorded: (from, Instant::now()),
+            is_over: false,
+        };
         // Takes the room on the disk that later records need, so that they succeed when it is full.
         part.write_state()?;
         Ok(part)
     }
 
     pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        if self.bytes.is_multiple_of(PIECE_BYTES) {
+            self.note_piece();
+        }
         // After an incomplete write the hash still covers exactly `bytes`.
         self.file.write_all(chunk)?;
         self.hash.update(chunk);
@@ -114,24 +131,35 @@ impl<'a> Part<'a> {
         Ok(())
     }
 
+    /// Notes the piece that ends here. Another one follows, so it does not lead to the digest.
+    fn note_piece(&mut self) {
+        let to = self.hash.link();
+        if let (Some(from), Some(number)) = (self.link, (self.bytes / PIECE_BYTES).checked_sub(1)) {
+            self.unrecorded.push(Piece { number, from, to });
+        }
+        self.link = Some(to);
+    }
+
     /// Records what has arrived, after it is on disk.
     fn record(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.write_state()?;
         self.state.sync_data()?;
+        // Without these, one holder alone can still continue.
+        let _ = pieces::add_records(&mut self.records, &std::mem::take(&mut self.unrecorded));
         self.recorded = (self.bytes, Instant::now());
         Ok(())
     }
 
     fn write_state(&self) -> io::Result<()> {
         let mut state = self.bytes.to_le_bytes().to_vec();
-        state.extend_from_slice(&self.hash.serialize());
+        state.extend_from_slice(&self.hash.state());
         self.state.write_all_at(&state, 0)
     }
 
     /// The digest of all that has arrived.
     pub(super) fn digest(&self) -> Digest {
-        Digest(self.hash.clone().finalize().into())
+        self.hash.clone().digest()
     }
 
     /// Removes it with all that has arrived.

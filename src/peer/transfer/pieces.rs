@@ -3,7 +3,8 @@
 //! Two hidden files in the directory of the destination belong to it, named after the SHA-256 of the whole file:
 //! `.switchboard-SHA256.part` has each piece at its place, and `.switchboard-SHA256.pieces` a record for each of them: its number
 //! (8 bytes, the lowest first) and its two links. A record is added when its piece is on the disk. So a later transfer fetches only
-//! the other pieces. A record that is damaged or that is too old breaks the chain of links, and its piece is fetched again.
+//! the other pieces. A record that is damaged or that is too old breaks the chain of links, and its piece is fetched again. A transfer
+//! from one holder writes these records too (see [`super::part`]), so several can send what it has not brought.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,6 +40,8 @@ struct Kept {
     /// `None` while a thread writes it.
     pieces: BTreeMap<u64, Option<Piece>>,
     records: File,
+    /// Whether an earlier transfer from one holder can still be continued.
+    has_state: bool,
     /// Those without a record, and when the last record was written.
     unrecorded: Vec<Piece>,
     recorded_at: Instant,
@@ -62,6 +65,7 @@ impl PieceStore {
         let kept = Kept {
             pieces: here.iter().map(|piece| (piece.number, Some(*piece))).collect(),
             records,
+            has_state: part::kept(&folder, sha256) > 0,
             unrecorded: Vec::new(),
             recorded_at: Instant::now(),
             is_over: false,
@@ -73,28 +77,12 @@ impl PieceStore {
         // A forgotten part does no harm.
         let _ = part::remove_forgotten(folder);
         let part = part::lock(folder, sha256)?;
-        folder.remove(part::name(sha256, STATE))?;
-        let name = part::name(sha256, PIECES);
-        let records = match folder.open_file(&name) {
-            Ok(file) => read_whole(file, RECORDS_BYTES_MAX).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        let (records, _) = records.as_chunks::<RECORD_LENGTH>();
         let length = part.metadata()?.len();
-        let mut here = BTreeMap::new();
-        for record in records {
-            let piece = parse(record);
-            // Without its bytes it is worth nothing. If a piece was replaced, the last record counts.
-            if piece.number < count(bytes) && length >= end_of(piece.number, bytes) {
-                here.insert(piece.number, piece);
-            }
-        }
-        // Written anew, without what was replaced or cut off.
-        let mut file = folder.open_or_create(&name)?;
+        let mut here = recorded(folder, sha256);
+        // Without its bytes it is worth nothing.
+        here.retain(|number, _| *number < count(bytes) && length >= end_of(*number, bytes));
         let here: Vec<Piece> = here.into_values().collect();
-        file.set_len(0)?;
-        file.write_all(&here.iter().flat_map(record_of).collect::<Vec<u8>>())?;
-        Ok((part, file, here))
+        Ok((part, write_records(folder, sha256, &here)?, here))
     }
 
     /// Writes a piece, unless it is here already. Returns whether it was written.
@@ -108,6 +96,12 @@ impl PieceStore {
                 return Ok(false);
             }
             kept.pieces.insert(piece.number, None);
+            if std::mem::take(&mut kept.has_state) {
+                // What follows may change the bytes that it counts.
+                self.folder
+                    .remove(part::name(&self.sha256, STATE))
+                    .map_err(FileError::of("receive the file", &self.path))?;
+            }
         }
         let written = self.part.write_all_at(content, piece.number * PIECE_BYTES);
         let due = {
@@ -132,10 +126,7 @@ impl PieceStore {
             return Ok(());
         }
         self.part.sync_data()?;
-        let records: Vec<u8> = pieces.iter().flat_map(record_of).collect();
-        let mut kept = self.lock();
-        kept.records.seek(SeekFrom::End(0))?;
-        kept.records.write_all(&records)
+        add_records(&mut self.lock().records, pieces)
     }
 
     /// Lets these pieces be written again.
@@ -209,7 +200,7 @@ impl Drop for PieceStore {
     fn drop(&mut self) {
         let (due, is_over, is_empty) = {
             let mut kept = self.lock();
-            (kept.take_unrecorded(), kept.is_over, kept.pieces.is_empty())
+            (kept.take_unrecorded(), kept.is_over, kept.pieces.is_empty() && !kept.has_state)
         };
         if is_over {
             return;
@@ -225,6 +216,45 @@ impl Drop for PieceStore {
 /// Whether an earlier transfer has left pieces of this content in a folder.
 pub(super) fn has_pieces(folder: &Folder, sha256: &Digest) -> bool {
     folder.open_file(part::name(sha256, PIECES)).is_ok()
+}
+
+/// The pieces that have records. If one was replaced, the last record counts.
+fn recorded(folder: &Folder, sha256: &Digest) -> BTreeMap<u64, Piece> {
+    let file = folder.open_file(part::name(sha256, PIECES));
+    let records = file.and_then(|file| read_whole(file, RECORDS_BYTES_MAX)).unwrap_or_default();
+    let (records, _) = records.as_chunks::<RECORD_LENGTH>();
+    records.iter().map(parse).map(|piece| (piece.number, piece)).collect()
+}
+
+/// Writes all records anew, without what was replaced or cut off.
+fn write_records(folder: &Folder, sha256: &Digest, pieces: &[Piece]) -> io::Result<File> {
+    let mut file = folder.open_or_create(part::name(sha256, PIECES))?;
+    file.set_len(0)?;
+    add_records(&mut file, pieces)?;
+    Ok(file)
+}
+
+/// Adds records of pieces that are on the disk.
+pub(super) fn add_records(file: &mut File, pieces: &[Piece]) -> io::Result<()> {
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(&pieces.iter().flat_map(record_of).collect::<Vec<u8>>())
+}
+
+/// Keeps the records of the first bytes only, because others will be written behind them. Returns the file, and the link at the piece
+/// of the last of these bytes, if all pieces before it have records.
+pub(super) fn keep_first(folder: &Folder, sha256: &Digest, bytes: u64) -> io::Result<(File, Option<Link>)> {
+    let (mut first, mut link) = (Vec::new(), Chain::new().link());
+    // One that ends there is noted when more follows.
+    let whole = bytes.saturating_sub(1) / PIECE_BYTES;
+    for (number, piece) in (0..whole).zip(recorded(folder, sha256).into_values()) {
+        if piece.number != number || piece.from != link {
+            break;
+        }
+        link = piece.to;
+        first.push(piece);
+    }
+    let continues = first.len() as u64 == whole;
+    Ok((write_records(folder, sha256, &first)?, continues.then_some(link)))
 }
 
 fn end_of(piece: u64, bytes: u64) -> u64 {

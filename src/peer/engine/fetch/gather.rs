@@ -87,10 +87,10 @@ impl Gather {
     }
 }
 
-/// Whether a file of several holders is large enough to be fetched from all of them.
-pub(super) fn is_worth_gathering(best: &Hit, others: &[Hit]) -> bool {
+/// Whether a file of several holders is large enough from this byte on to be fetched from all of them.
+pub(super) fn is_worth_gathering(best: &Hit, others: &[Hit], from: u64) -> bool {
     let has_other = others.iter().any(|other| !same_name(&other.peer, &best.peer));
-    has_other && is_large_enough(&best.file)
+    has_other && count(best.file.bytes.saturating_sub(from)) >= PIECES_LEAST
 }
 
 pub(in crate::peer::engine) fn is_large_enough(file: &PublishedFile) -> bool {
@@ -310,9 +310,11 @@ impl Engine {
             Some(hit) if self.local.link.is_some() => {
                 let Some(gather) = self.fetches.gathers.remove(&task) else { return };
                 self.local.effects.push(Effect::ClosePieces(task));
-                let fetch = Fetch { stage: Stage::Card(hit), offset: 0, deadline: None, ..gather.fetch };
+                // Perhaps it can continue what one holder has begun.
+                self.local.effects.push(Effect::Prepare(task, gather.fetch.download(&hit)));
+                let stage = Stage::Preparing(hit);
+                let fetch = Fetch { stage, is_whole: true, deadline: None, ..gather.fetch };
                 self.fetches.fetches.insert(task, fetch);
-                self.ask_holder(task, None);
             }
             _ => {
                 let why = match &self.trouble {

@@ -106,7 +106,12 @@ fn a_holder_that_knows_no_pieces_sends_the_whole_file() {
     assert_eq!(requests(&mut talk).len(), 1);
     talk.bench.sleep(5);
     assert_eq!(faults(&mut talk), [(HolderFault::Gone, None)]);
+    talk.bench.effects.clear();
     talk.bench.sleep(15);
+    let is_prepared = |effect: &Effect| matches!(effect, Effect::Prepare(task, _) if *task == id);
+    assert_eq!(talk.bench.count(is_prepared), 1, "one holder may have begun it");
+    talk.bench.take([Input::Prepared(id, Ok(Prepared::Pieces))]);
+    talk.bench.hear_card(&card_of_b(START, START));
     let [whole] = &requests(&mut talk)[..] else { panic!("one request") };
     assert_eq!((whole.wish, whole.offset), (Wish::Server, 0));
     talk.answer(whole, Verdict::Ready { bytes: file().bytes, salt: [2; 16] });
@@ -318,5 +323,18 @@ fn content_gets_the_name_that_most_holders_use_and_then_the_first_in_order() {
         let hits: Vec<Hit> = peers.map(|(peer, name)| called(peer, &file(), name)).collect();
         talk.bench.hear(&ToPeer::Found { id, total: 3, hits });
         assert_eq!(prepared(&mut talk), Some((names[0].into(), expected.into())));
+    }
+}
+
+#[test]
+fn what_one_holder_has_begun_comes_from_several_if_much_is_left() {
+    for (here, is_gathered) in [(4, true), (5, false)] {
+        let mut talk = Talk::new();
+        let id = fetches(&mut talk, Prepared::From(here * PIECE_BYTES));
+        let is_open = |effect: &Effect| matches!(effect, Effect::OpenPieces(task, _) if *task == id);
+        assert_eq!(talk.bench.count(is_open), usize::from(is_gathered));
+        if !is_gathered {
+            assert_eq!(requests(&mut talk)[0].offset, here * PIECE_BYTES);
+        }
     }
 }

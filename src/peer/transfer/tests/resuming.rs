@@ -5,10 +5,12 @@ use std::io::Write as _;
 use std::thread;
 
 use tempfile::TempDir;
+use wire::pieces::{Linker, Piece};
 use wire::transfer::{CHUNK_BYTES, FileHeader};
 
 use super::moving::{content, destination, entries, expected, header, pair, receive_from, records, send_all};
 use super::*;
+use crate::peer::transfer::PieceStore;
 
 /// Receives the first `chunks` chunks of a file, and then the connection ends.
 fn interrupt(content: &[u8], chunks: usize, destination: &Destination) {
@@ -43,6 +45,43 @@ fn an_interrupted_transfer_continues_with_the_first_missing_byte() {
     assert_eq!(received.sha256, Digest::of(&content));
     assert_eq!(std::fs::read(&received.path).ok(), Some(content));
     assert_eq!(entries(dir.path()), ["tide.csv"]);
+}
+
+#[test]
+fn the_pieces_of_an_interrupted_transfer_are_known_also_after_several() {
+    const CHUNKS: usize = 1 << 20 >> 17;
+    for interruptions in
+        [&[2 * CHUNKS + 3][..], &[CHUNKS], &[3, 2 * CHUNKS, 3 * CHUNKS - 1], &[CHUNKS, CHUNKS + 1]]
+    {
+        let content = content(4 << 20);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (destination, sha256) = (destination(dir.path()), Digest::of(&content));
+        let (mut before, mut at) = (0, 0);
+        for chunks in interruptions {
+            let offset = (before * CHUNK_BYTES) as u64;
+            let (mut records, expected) = rest(&content, offset);
+            records.truncate(1 + chunks - before);
+            let cut = receive_from(send_all(records), &expected, &destination);
+            assert!(matches!(cut, Err(TransferError::CutOff { .. })), "{cut:?}");
+            (before, at) = (*chunks, *chunks * CHUNK_BYTES);
+        }
+        assert_eq!(destination.kept(&sha256), at as u64);
+        let mut linker = Linker::new();
+        linker.update(&content);
+        let (_, links) = linker.finish();
+        // Whether another piece follows is known when it begins, so one that ends at the interruption is not recorded.
+        let whole = (at - 1) >> 20;
+        let pieces: Vec<Piece> =
+            (0..whole).map(|n| Piece { number: n as u64, from: links[n], to: links[n + 1] }).collect();
+        let (store, here) = PieceStore::open(&destination, content.len() as u64, &sha256).expect("it opens");
+        assert_eq!(here, pieces, "{interruptions:?}");
+        drop(store);
+        // Nothing was put into it, so one holder can still go on.
+        assert_eq!(destination.kept(&sha256), at as u64);
+        let (records, expected) = rest(&content, at as u64);
+        receive_from(send_all(records), &expected, &destination).expect("the rest arrives");
+        assert_eq!(entries(dir.path()), ["tide.csv"]);
+    }
 }
 
 #[test]
