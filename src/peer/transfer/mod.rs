@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use crate::peer::folder::FileError;
@@ -37,8 +38,7 @@ pub use send::{Run, send_file};
 /// The idle timeout: how long either end waits for the other to send or receive a byte.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// The capacity in chunks between the two threads of an end. It is enough to absorb short delays of either, and less
-/// than half a megabyte.
+/// The capacity in chunks between two threads of an end. It is enough to absorb short delays of either, and half a megabyte.
 const CHUNKS_UNDERWAY: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,11 @@ pub enum TransferError {
     Cancelled,
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+/// Waits for a thread, and panics if it has panicked.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn why_not_sent(why: NotSent) -> &'static str {

@@ -14,13 +14,14 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use wire::Digest;
 use wire::pieces::{Chain, Link, PIECE_BYTES, Piece};
 use wire::protocol::TransferId;
 
-use super::{Destination, pieces};
+use super::{Destination, joined, pieces};
 use crate::peer::command::Existing;
 use crate::peer::folder::{Folder, read_whole};
 
@@ -31,8 +32,8 @@ pub(super) const PART: &str = ".part";
 pub(super) const STATE: &str = ".state";
 /// The record of the pieces that are in the part.
 pub(super) const PIECES: &str = ".pieces";
-/// Bytes are recorded as received when there are this many of them, or after [`RECORD_AFTER`]. A crash costs at most these. Each
-/// record waits for the disk.
+/// Bytes are recorded as received when there are this many of them, or after [`RECORD_AFTER`]. Each record waits for the disk. A
+/// crash costs at most these, and what arrives during that wait.
 pub(super) const RECORD_BYTES: u64 = 64 << 20;
 pub(super) const RECORD_AFTER: Duration = Duration::from_secs(1);
 /// A part that nobody has continued for this long is removed when another file is received beside it.
@@ -61,22 +62,87 @@ fn recorded(folder: &Folder, sha256: &Digest) -> Option<(u64, Chain)> {
     Some((u64::from_le_bytes(*bytes), Chain::resume(hash)?))
 }
 
-/// Dropping it keeps what has arrived for a later transfer, unless it got its name or was discarded.
+/// How much of a file has arrived, from its first byte on.
+#[derive(Clone)]
+pub(super) struct SoFar {
+    bytes: u64,
+    /// The hash over them.
+    hash: Chain,
+}
+
+impl SoFar {
+    pub(super) fn add(&mut self, chunk: &[u8]) {
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+    }
+}
+
+/// What was written, and what of it has no record yet.
+struct Written {
+    so_far: SoFar,
+    /// The link at the piece that is being written, if that is known.
+    link: Option<Link>,
+    /// The whole pieces that have no record.
+    unrecorded: Vec<Piece>,
+}
+
+impl Written {
+    /// Counts a chunk, with which this much has arrived.
+    fn add(&mut self, so_far: SoFar) {
+        if self.so_far.bytes.is_multiple_of(PIECE_BYTES) {
+            self.note_piece();
+        }
+        self.so_far = so_far;
+    }
+
+    /// Notes the piece that ends here. Another one follows, so it does not lead to the digest.
+    fn note_piece(&mut self) {
+        let to = self.so_far.hash.link();
+        if let (Some(from), Some(number)) = (self.link, (self.so_far.bytes / PIECE_BYTES).checked_sub(1)) {
+            self.unrecorded.push(Piece { number, from, to });
+        }
+        self.link = Some(to);
+    }
+}
+
+/// What is to be recorded when it is on disk.
+struct Due {
+    so_far: SoFar,
+    pieces: Vec<Piece>,
+}
+
+/// The files that belong to a part.
+struct Files {
+    content: File,
+    state: File,
+    /// The records of the pieces.
+    records: File,
+}
+
+impl Files {
+    /// Records what was written, after it is on disk.
+    fn record(&self, due: &Due) -> io::Result<()> {
+        self.content.sync_data()?;
+        self.write_state(&due.so_far)?;
+        self.state.sync_data()?;
+        // Without these, one holder alone can still continue.
+        let _ = pieces::add_records(&self.records, &due.pieces);
+        Ok(())
+    }
+
+    fn write_state(&self, so_far: &SoFar) -> io::Result<()> {
+        let mut state = so_far.bytes.to_le_bytes().to_vec();
+        state.extend_from_slice(&so_far.hash.state());
+        self.state.write_all_at(&state, 0)
+    }
+}
+
+/// Dropping it keeps what was written for a later transfer, unless it got its name or was discarded.
 pub(super) struct Part<'a> {
     folder: &'a Folder,
     sha256: Digest,
-    file: File,
-    state: File,
-    hash: Chain,
-    /// How many bytes were written and hashed.
-    bytes: u64,
-    /// The records of the pieces, and those that have none yet.
-    records: File,
-    unrecorded: Vec<Piece>,
-    /// The link at the piece that is being written, if that is known.
-    link: Option<Link>,
-    /// How many of them are recorded, and when that was.
-    recorded: (u64, Instant),
+    files: Files,
+    written: Written,
     is_over: bool,
 }
 
@@ -89,77 +155,50 @@ impl<'a> Part<'a> {
     pub(super) fn open(folder: &'a Folder, sha256: &Digest, from: u64) -> io::Result<Self> {
         // A forgotten part does no harm.
         let _ = remove_forgotten(folder);
-        let mut file = lock(folder, sha256)?;
+        let mut content = lock(folder, sha256)?;
         let hash = match recorded(folder, sha256) {
             _ if from == 0 => Chain::new(),
             Some((bytes, hash)) if bytes == from && kept(folder, sha256) == from => hash,
             _ => return Err(busy()),
         };
-        file.set_len(from)?;
+        content.set_len(from)?;
         let (records, link) = pieces::keep_first(folder, sha256, from)?;
-        file.seek(SeekFrom::Start(from))?;
-        let part = Self {
-            folder,
-            sha256: *sha256,
-            file,
-            state: folder.open_or_create(name(sha256, STATE))?,
-            hash,
-            bytes: from,
-            records,
-            unrecorded: Vec::new(),
-            link,
-            recorded: (from, Instant::now()),
-            is_over: false,
-        };
+        content.seek(SeekFrom::Start(from))?;
+        let files = Files { content, state: folder.open_or_create(name(sha256, STATE))?, records };
+        let written = Written { so_far: SoFar { bytes: from, hash }, link, unrecorded: Vec::new() };
         // Takes the room on the disk that later records need, so that they succeed when it is full.
-        part.write_state()?;
-        Ok(part)
+        files.write_state(&written.so_far)?;
+        Ok(Self { folder, sha256: *sha256, files, written, is_over: false })
     }
 
-    pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
-        if self.bytes.is_multiple_of(PIECE_BYTES) {
-            self.note_piece();
-        }
-        // After an incomplete write the hash still covers exactly `bytes`.
-        self.file.write_all(chunk)?;
-        self.hash.update(chunk);
-        self.bytes += chunk.len() as u64;
-        let (recorded, at) = self.recorded;
-        if self.bytes - recorded >= RECORD_BYTES || at.elapsed() >= RECORD_AFTER {
-            self.record()?;
-        }
-        Ok(())
+    /// What was written.
+    pub(super) fn so_far(&self) -> SoFar {
+        self.written.so_far.clone()
     }
 
-    /// Notes the piece that ends here. Another one follows, so it does not lead to the digest.
-    fn note_piece(&mut self) {
-        let to = self.hash.link();
-        if let (Some(from), Some(number)) = (self.link, (self.bytes / PIECE_BYTES).checked_sub(1)) {
-            self.unrecorded.push(Piece { number, from, to });
-        }
-        self.link = Some(to);
+    /// Writes the chunks, each of which comes with what has arrived up to its end. Returns when the channel is closed or writing
+    /// fails. A second thread waits for the disk and records what is on it, so that this one need not wait.
+    pub(super) fn write_all(
+        &mut self,
+        chunks: Receiver<(Vec<u8>, SoFar)>,
+        used: &Sender<Vec<u8>>,
+    ) -> io::Result<()> {
+        let (files, written) = (&self.files, &mut self.written);
+        // Without room: one is taken only when the one before is recorded.
+        let (due, to_record) = bounded::<Due>(0);
+        std::thread::scope(|scope| {
+            let recorder = std::thread::Builder::new()
+                .name("recording".into())
+                .spawn_scoped(scope, move || to_record.into_iter().try_for_each(|due| files.record(&due)))?;
+            let ended = write_chunks(&files.content, chunks, used, written, &due);
+            drop(due);
+            ended.and(joined(recorder))
+        })
     }
 
-    /// Records what has arrived, after it is on disk.
-    fn record(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
-        self.write_state()?;
-        self.state.sync_data()?;
-        // Without these, one holder alone can still continue.
-        let _ = pieces::add_records(&mut self.records, &std::mem::take(&mut self.unrecorded));
-        self.recorded = (self.bytes, Instant::now());
-        Ok(())
-    }
-
-    fn write_state(&self) -> io::Result<()> {
-        let mut state = self.bytes.to_le_bytes().to_vec();
-        state.extend_from_slice(&self.hash.state());
-        self.state.write_all_at(&state, 0)
-    }
-
-    /// The digest of all that has arrived.
+    /// The digest of all that was written.
     pub(super) fn digest(&self) -> Digest {
-        self.hash.clone().digest()
+        self.so_far().hash.digest()
     }
 
     /// Removes it with all that has arrived.
@@ -175,7 +214,7 @@ impl<'a> Part<'a> {
     /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
     /// replaced.
     pub(super) fn finish(mut self, destination: &Destination) -> io::Result<OsString> {
-        self.file.sync_all()?;
+        self.files.content.sync_all()?;
         let named = give_name(self.folder, &self.sha256, destination);
         self.is_over =
             named.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::AlreadyExists, |_| true);
@@ -183,16 +222,46 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Writes chunks until the channel is closed, writing fails, or nobody takes what is `due` any more, because recording has failed.
+fn write_chunks(
+    mut content: &File,
+    chunks: Receiver<(Vec<u8>, SoFar)>,
+    used: &Sender<Vec<u8>>,
+    written: &mut Written,
+    due: &Sender<Due>,
+) -> io::Result<()> {
+    let mut recorded = (written.so_far.bytes, Instant::now());
+    for (chunk, so_far) in chunks {
+        // After an incomplete write, `written` is still what was written whole.
+        content.write_all(&chunk)?;
+        written.add(so_far);
+        // Without room, the buffer is freed.
+        let _ = used.try_send(chunk);
+        let (bytes, at) = recorded;
+        let now = &written.so_far;
+        if now.bytes - bytes >= RECORD_BYTES || at.elapsed() >= RECORD_AFTER {
+            let pieces = std::mem::take(&mut written.unrecorded);
+            match due.try_send(Due { so_far: now.clone(), pieces }) {
+                Ok(()) => recorded = (now.bytes, Instant::now()),
+                Err(TrySendError::Full(due)) => written.unrecorded = due.pieces,
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Part<'_> {
     fn drop(&mut self) {
         if self.is_over {
             return;
         }
-        if self.bytes == 0 {
+        if self.written.so_far.bytes == 0 {
             return self.remove();
         }
         // The caller reports why the transfer has ended. If this fails, the earlier record is valid.
-        let _ = self.record();
+        let pieces = std::mem::take(&mut self.written.unrecorded);
+        let _ = self.files.record(&Due { so_far: self.so_far(), pieces });
     }
 }
 
@@ -310,3 +379,6 @@ fn remove_unused(folder: &Folder, is_free: bool) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

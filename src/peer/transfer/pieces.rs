@@ -126,7 +126,7 @@ impl PieceStore {
             return Ok(());
         }
         self.part.sync_data()?;
-        add_records(&mut self.lock().records, pieces)
+        add_records(&self.lock().records, pieces)
     }
 
     /// Lets these pieces be written again.
@@ -228,14 +228,14 @@ fn recorded(folder: &Folder, sha256: &Digest) -> BTreeMap<u64, Piece> {
 
 /// Writes all records anew, without what was replaced or cut off.
 fn write_records(folder: &Folder, sha256: &Digest, pieces: &[Piece]) -> io::Result<File> {
-    let mut file = folder.open_or_create(part::name(sha256, PIECES))?;
+    let file = folder.open_or_create(part::name(sha256, PIECES))?;
     file.set_len(0)?;
-    add_records(&mut file, pieces)?;
+    add_records(&file, pieces)?;
     Ok(file)
 }
 
 /// Adds records of pieces that are on the disk.
-pub(super) fn add_records(file: &mut File, pieces: &[Piece]) -> io::Result<()> {
+pub(super) fn add_records(mut file: &File, pieces: &[Piece]) -> io::Result<()> {
     file.seek(SeekFrom::End(0))?;
     file.write_all(&pieces.iter().flat_map(record_of).collect::<Vec<u8>>())
 }

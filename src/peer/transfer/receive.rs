@@ -14,7 +14,7 @@ pub use run::{Arrived, receive_run};
 
 use super::part::Part;
 use super::rate::Paced;
-use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, RateLimit, Received, TransferError};
+use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, RateLimit, Received, TransferError, joined};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
@@ -37,7 +37,7 @@ pub struct Expected {
 /// Receives a file until its total length has arrived, checks its SHA-256 and only then gives it its name. Until then
 /// it is a hidden file in the same directory, which a later transfer of the same content continues after an error.
 ///
-/// A second thread hashes and writes while this one reads and opens the next chunks. `progress` is called after each
+/// Other threads hash and write while this one reads and opens the next chunks. `progress` is called after each
 /// chunk with the number of bytes that have arrived, and the total; if it returns false, the transfer is cancelled.
 ///
 /// # Errors
@@ -79,35 +79,36 @@ pub fn receive_file(
     }
 }
 
-/// Receives and writes all chunks.
+/// Receives, hashes and writes all chunks. Each of these has a thread of its own, so that none waits for the others.
 fn take_content(
     incoming: &mut Incoming<'_>,
     part: &mut Part<'_>,
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), TransferError> {
+    let mut so_far = part.so_far();
     let (chunks, opened) = bounded::<Vec<u8>>(CHUNKS_UNDERWAY);
-    let (used, free) = bounded(CHUNKS_UNDERWAY);
+    let (hashed, to_write) = bounded(CHUNKS_UNDERWAY);
+    // As many as the channels hold, and one for each thread.
+    let (used, free) = bounded(2 * CHUNKS_UNDERWAY + 3);
     std::thread::scope(|scope| {
-        let writer = std::thread::Builder::new()
-            .name("hashing".into())
-            // The channel is closed when this thread ends, also after an error.
-            .spawn_scoped(scope, move || {
-                opened.into_iter().try_for_each(|chunk| {
-                    part.write(&chunk)?;
-                    // Without room, the buffer is freed.
-                    let _ = used.try_send(chunk);
-                    Ok::<_, io::Error>(())
-                })
-            })
-            .map_err(TransferError::Thread)?;
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        // Each of them closes its channel when it ends, also after an error, so that the one before it ends too.
+        let writing = thread("writing").spawn_scoped(scope, move || part.write_all(to_write, &used));
+        let writer = writing.map_err(TransferError::Thread)?;
+        let hashing = thread("hashing").spawn_scoped(scope, move || {
+            for chunk in opened {
+                so_far.add(&chunk);
+                if hashed.send((chunk, so_far.clone())).is_err() {
+                    break;
+                }
+            }
+        });
+        hashing.map_err(TransferError::Thread)?;
         let taken = incoming.chunks(&chunks, &free, progress);
-        // The writer ends when the channel is closed.
+        // The threads end when all is written.
         drop(chunks);
-        let written = match writer.join() {
-            Ok(written) => written.map_err(|error| FileError::of("write", path)(error).into()),
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
+        let written = joined(writer).map_err(|error| FileError::of("write", path)(error).into());
         // If writing failed, receiving ended early without an error.
         taken.and(written)
     })

@@ -9,7 +9,7 @@ use wire::pieces::{Links, seal_links};
 use wire::transfer::{FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::rate::Paced;
-use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError};
+use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError, joined};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
@@ -57,10 +57,7 @@ pub fn send_file(
             .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records, &free))
             .map_err(TransferError::Thread)?;
         let written = write_records(&stream, sealed, &used, limit);
-        let read = match reader.join() {
-            Ok(read) => read.map_err(|error| failed_read(header, error)),
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
+        let read = joined(reader).map_err(|error| failed_read(header, error));
         // If writing failed, reading ended because of it.
         written.and(read)
     })?;
