@@ -1,40 +1,25 @@
-// The files that are being fetched: what is here of them already, the transfers, and the check of the whole.
+// The files that are being fetched: what is here of them already, and the transfers. Every file comes by pieces, also from one
+// holder: so each part is checked when it arrives, and the file is never in memory as a whole.
 
-import { concat, equal, hex } from "./bytes.js";
-import { digestOf, FILE_BYTES_MAX, receiveChunks, TOO_LARGE } from "./transfer.js";
-import { FIRST_LINK, linkBehind, PIECE_BYTES, piecesOf } from "./pieces.js";
-import { Gather, receivePieces } from "./gather.js";
+import { hex } from "./bytes.js";
+import { Gather, receivePieces, Refused } from "./gather.js";
+import { linkBehind, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
 import { Plan } from "./plan.js";
 
+/** Browsers have less room for what pages make than for what they save. */
+const FILE_BYTES_MAX = 2 ** 32;
+export const TOO_LARGE = `The page fetches files of up to ${FILE_BYTES_MAX / 2 ** 30} GiB.`;
 /** A file with fewer pieces comes from one holder, because the requests would take longer than the file. */
 const PIECES_LEAST = 8;
 /** Each has a connection. */
 const HOLDERS_MAX = 8;
 
-/** @param {object} file What was found. @returns {boolean} Whether it is fetched from several holders at once. */
-export const isForSeveral = ({ bytes }) => bytes <= FILE_BYTES_MAX && piecesOf(bytes) >= PIECES_LEAST;
+/** @param {object} file What was found. @returns {boolean} Whether it is too large for this page. */
+export const isTooLarge = ({ bytes }) => bytes > FILE_BYTES_MAX;
 
-const lengthOf = (parts) => parts.reduce((sum, { length }) => sum + length, 0);
-
-/** The links to which the pieces lead that are here, computed from what they contain, because the disk may have damaged them. */
-function* checked(pieces, bytes) {
-  const isWhole = ({ number, content }) => content.length === Math.min(PIECE_BYTES, bytes - number * PIECE_BYTES);
-  for (const piece of pieces.filter(isWhole)) {
-    const total = piece.number + 1 === piecesOf(bytes) ? bytes : null;
-    yield { ...piece, to: linkBehind(piece.from, piece.content, total), next: null };
-  }
-}
-
-/** The whole pieces that chunks from the begin of a file are. */
-function* piecesOfChunks(chunks) {
-  const bytes = concat(...chunks);
-  for (let [number, from] = [0, FIRST_LINK]; (number + 1) * PIECE_BYTES <= bytes.length; number += 1) {
-    const content = bytes.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES);
-    yield { number, from, content };
-    from = linkBehind(from, content, null);
-  }
-}
+/** @param {object} file What was found. @returns {boolean} Whether it is worth asking several holders at once. */
+export const isForSeveral = (file) => !isTooLarge(file) && piecesOf(file.bytes) >= PIECES_LEAST;
 
 /** The transfers to this page. */
 export class Downloads {
@@ -45,7 +30,7 @@ export class Downloads {
 
   /**
    * @param {number} unix Now.
-   * @param {(wanted: {hit: object, offset: number, end?: number}, signal: AbortSignal, onPlace?: (place: number) => void) =>
+   * @param {(wanted: {hit: object, offset: number, end?: number}, signal: AbortSignal, onPlace: (place: number) => void) =>
    *   Promise<{transfer: Uint8Array, key: Uint8Array}>} ask Requests a file, or pieces of it up to `end`.
    * @param {() => object} session The joined one.
    */
@@ -63,86 +48,68 @@ export class Downloads {
    * Fetches a file, and checks all of it before it is given out.
    * @param {object[]} hits What was found, of each holder to ask. @param {number} unix Now.
    * @param {(progress: {done?: number, place?: number}) => void} onProgress
-   * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], error?: string, kept?: number}>} If it came from
-   *   several, how much from each, and who has sent something else. If it failed, how many bytes are kept.
+   * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], error?: string, kept?: number}>} How much has come
+   *   from whom, and who has sent something else. If it failed, how many bytes are kept.
    */
   async fetch(hits, unix, onProgress) {
-    const { bytes, sha256 } = hits[0].file;
+    const { file: { bytes, sha256 } } = hits[0];
     const id = hex(sha256);
-    if (bytes > FILE_BYTES_MAX) return { error: TOO_LARGE };
+    if (isTooLarge(hits[0].file)) return { error: TOO_LARGE };
     if (this.#stops.has(id)) return { error: "This content is being fetched already." };
     const stop = new AbortController();
     this.#stops.set(id, stop);
     const parts = await this.#parts;
-    const { chunks, pieces } = (await parts?.begin(sha256, unix).catch(() => null)) ?? { chunks: [], pieces: [] };
-    const isGathered = pieces.length > 0 || (hits.length > 1 && isForSeveral(hits[0].file));
-    const download = { hits, parts, chunks, pieces, signal: stop.signal, kept: 0, onProgress };
+    const plan = new Plan(bytes, sha256);
+    const download = { plan, parts, kept: new Set(), signal: stop.signal, onProgress };
     try {
-      stop.signal.throwIfAborted();
-      return await (isGathered ? this.#gather(download) : this.#whole(download));
+      await this.#restore(download, (await parts?.begin(sha256, unix).catch(() => [])) ?? [], bytes);
+      await this.#gather(download, hits.slice(0, HOLDERS_MAX));
     } catch (error) {
-      const { kept } = download;
+      const kept = plan.bytesOf(download.kept);
+      const failed = error instanceof Refused ? error.message : `The file could not be fetched: ${error.message}`;
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
-      return { error: stop.signal.aborted ? cancelled : error.message, kept };
+      return { error: stop.signal.aborted ? cancelled : failed, kept };
     } finally {
       this.#stops.delete(id);
     }
-  }
-
-  /** Fetches a file from one holder, from its begin to its end. */
-  async #whole(download) {
-    const { hits: [hit], parts, chunks, signal, onProgress } = download;
-    const { file } = hit;
-    if (lengthOf(chunks) > file.bytes) chunks.length = 0;
-    const offset = (download.kept = lengthOf(chunks));
-    if (offset > 0) onProgress({ done: offset });
-    const ready = await this.#ask({ hit, offset }, signal, (place) => onProgress({ place }));
-    let hasRoom = parts !== null;
-    await received(receiveChunks(this.#session(), { ...ready, file, offset, end: file.bytes, signal }, async (chunk, done) => {
-      // Without room, the transfer goes on, and what comes from now on is not kept.
-      hasRoom &&= await isDone(parts.keep("chunks", file.sha256, chunks.length, chunk));
-      if (hasRoom) download.kept = done;
-      chunks.push(chunk);
-      onProgress({ done });
-    }));
-    const blob = new Blob(chunks);
-    const isRight = equal(await digestOf(blob), file.sha256);
-    // If it is wrong, so is something of what was kept.
-    await parts?.forget(file.sha256).catch(() => {});
-    download.kept = 0;
-    if (!isRight) throw new Error("The file has another SHA-256 than it should have. Nothing of it is kept.");
-    return { blob };
-  }
-
-  /** Fetches a file from several holders by pieces. */
-  async #gather(download) {
-    const { hits, parts, chunks, pieces, signal, onProgress } = download;
-    const [{ file }] = hits;
-    const plan = new Plan(file.bytes, file.sha256, [...checked([...piecesOfChunks(chunks), ...pieces], file.bytes)]);
-    download.kept = plan.bytes;
-    onProgress({ done: plan.bytes });
-    const receive = async (hit, run, stop, take) => {
-      const ready = await this.#ask({ hit, ...run }, stop);
-      await received(receivePieces(this.#session(), { ...ready, file: hit.file, ...run, signal: stop }, take));
-    };
-    const keep = async ({ number, from, content }) => {
-      const hasRoom = parts !== null && (await isDone(parts.keep("pieces", file.sha256, number, { from, content })));
-      if (hasRoom) download.kept += content.length;
-      onProgress({ done: plan.bytes });
-    };
-    await new Gather(plan, receive, keep, signal).fetch(hits.slice(0, HOLDERS_MAX));
-    await parts?.forget(file.sha256).catch(() => {});
+    await parts?.forget(sha256).catch(() => {});
     return { blob: new Blob(plan.contents()), shares: [...plan.shares], liars: [...plan.liars] };
   }
-}
 
-const isDone = (work) => work.then(() => true, () => false);
+  /** Uses what an earlier transfer has left. It is hashed again, because the disk may have damaged it. */
+  async #restore({ plan, kept, signal, onProgress }, pieces, bytes) {
+    for (const { number, from, content } of pieces) {
+      signal.throwIfAborted();
+      const to = linkBehind(from, new Uint8Array(await content.arrayBuffer()), totalBehind(number, bytes));
+      plan.arrived(null, { number, from, to, next: null, content });
+      kept.add(number);
+      onProgress({ done: plan.bytes });
+    }
+  }
 
-/** Says of an error of a transfer that it is one. */
-async function received(transfer) {
-  try {
-    await transfer;
-  } catch ({ message }) {
-    throw new Error(`The file could not be fetched: ${message}${message.endsWith(".") ? "" : "."}`);
+  /** Fetches what is missing from all these holders. */
+  async #gather({ plan, parts, kept, signal, onProgress }, hits) {
+    /** How much of the next piece of each holder is here. */
+    const arriving = new Map();
+    const show = () => onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes) });
+    // If there are others, those that wait hold nobody up.
+    const onPlace = (place) => hits.length === 1 && onProgress({ place });
+    const receive = async (hit, { offset, end }, stop, take) => {
+      const { peer, file } = hit;
+      const isWhole = piecesOf(file.bytes) === 1;
+      const ready = await this.#ask({ hit, offset, ...(isWhole ? {} : { end }) }, stop, onPlace);
+      const onArriving = (bytes) => {
+        arriving.set(peer, bytes);
+        show();
+      };
+      const job = { ...ready, file, offset, end, isWhole, signal: stop };
+      await receivePieces(this.#session(), job, take, onArriving).finally(() => arriving.delete(peer));
+    };
+    const keep = async ({ number, from, content }) => {
+      // Without room, the transfer goes on, and what comes from now on is not kept.
+      const isKept = await parts?.keep(hits[0].file.sha256, number, { from, content }).then(() => true, () => false);
+      if (isKept) kept.add(number);
+    };
+    await new Gather(plan, receive, keep, signal).fetch(hits);
   }
 }

@@ -196,7 +196,6 @@ export class Engine {
       case "message":
         return this.#message(input.message);
       case "fetch":
-        if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
         return this.files.fetch(this, input);
       case "leave":
         return this.files.leave(input.id);
@@ -219,7 +218,7 @@ export class Engine {
     this.frames = [];
     for (const contact of this.contacts.values()) contact.reconnected(this.server);
     [this.#pingAt, this.#unheardSince] = [this.now + jittered(PING_EVERY), Infinity];
-    this.files.joined();
+    this.files.joined(this.now);
     this.say(this.files.publication());
     this.say({ type: "Who", id: WHO_ID });
   }

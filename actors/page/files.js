@@ -57,7 +57,7 @@ export class Files {
     const contact = engine.contact(hit.peer);
     const request = { wanted, hit, content, contact, reply, place: null, until: engine.now + ANSWER_WAIT };
     this.#requests.set(hex(content.transfer), request);
-    this.#send(request);
+    if (engine.flight) this.#send(request);
   }
 
   #send({ hit, content, contact }) {
@@ -107,18 +107,25 @@ export class Files {
     this.isListed = isPublished && this.#unanswered === 0;
   }
 
-  /** Fails the requests that do not wait in a queue, because the connection was lost. */
+  /** Fails the requests that cannot wait until there is another connection. */
   lost() {
     [this.#unanswered, this.isListed] = [0, false];
     for (const { content, hit, contact, place } of this.#requests.values()) {
       contact.requestsDue.length = 0;
-      if (place === null) this.#end(content.transfer, { error: `The connection was lost before ${hit.peer} could answer. Try again.` });
+      if (place !== null || content.wish.type === "Pieces") continue;
+      this.#end(content.transfer, { error: `The connection was lost before ${hit.peer} could answer. Try again.` });
     }
   }
 
-  /** Sends the requests again that wait, on a new connection: their holders may have given the places away meanwhile. */
-  joined() {
-    for (const request of this.#requests.values()) this.#send(request);
+  /**
+   * Sends the requests again on a new connection: their holders may have given the places away meanwhile.
+   * @param {number} now
+   */
+  joined(now) {
+    for (const request of this.#requests.values()) {
+      request.until = now + ANSWER_WAIT;
+      this.#send(request);
+    }
     this.slots.tellAgain();
   }
 

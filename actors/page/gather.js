@@ -1,11 +1,13 @@
 // Fetching the pieces of a file from several holders at once.
 
-import { concat } from "./bytes.js";
-import { linkBehind, PIECE_BYTES, piecesOf } from "./pieces.js";
+import { FIRST_LINK, linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
 import { receiveChunks } from "./transfer.js";
 
 /** How many transfers of a holder may fail without a piece between. */
 const FAILURES_MAX = 2;
+
+/** The request has come to nothing. The message says why. */
+export class Refused extends Error {}
 
 /** What several holders are asked for, and what has arrived of it. */
 export class Gather {
@@ -31,7 +33,8 @@ export class Gather {
   /** Receives all that is missing. @param {object[]} hits One for each holder. @throws {Error} Nobody is left to ask. */
   async fetch(hits) {
     await Promise.all(hits.map((hit) => this.#ask(hit, hits.length)));
-    if (!this.#plan.isDone) throw this.#failure ?? new Error("No holder is left that sends the right file");
+    const liars = [...this.#plan.liars].join(" and ");
+    if (!this.#plan.isDone) throw this.#failure ?? new Error(`${liars} has sent something else than this file.`);
   }
 
   /** Asks a holder for one run of pieces after the other. */
@@ -49,10 +52,13 @@ export class Gather {
         });
       } catch (error) {
         // A transfer that was stopped says nothing about the holder.
-        if (!stop.signal.aborted) [failures, this.#failure] = [failures + 1, error];
+        if (stop.signal.aborted) continue;
+        failures = error instanceof Refused ? FAILURES_MAX : failures + 1;
+        this.#failure = error;
+      } finally {
+        this.#underway.delete(peer);
+        plan.ended(peer);
       }
-      this.#underway.delete(peer);
-      plan.ended(peer);
     }
   }
 
@@ -66,26 +72,33 @@ export class Gather {
 
 /**
  * Receives pieces of a file from one holder.
- * @param {object} session @param {{file: object, offset: number, end: number}} job As for `receiveChunks`.
+ * @param {object} session @param {{file: object, offset: number, end: number, isWhole: boolean}} job As for `receiveChunks`; `isWhole`: the
+ *   whole file was requested, which is one piece.
  * @param {(piece: import("./plan.js").Piece) => Promise<void>} take
+ * @param {(bytes: number) => void} onArriving Called with how much of the next piece is here.
  */
-export async function receivePieces(session, job, take) {
-  const { file: { bytes }, offset, end } = job;
+export async function receivePieces(session, job, take, onArriving) {
+  const { file: { bytes }, offset, end, isWhole } = job;
   const first = offset / PIECE_BYTES;
-  let links = [];
-  let chunks = [];
+  let links = [FIRST_LINK];
+  let [link, chunks, arriving] = [FIRST_LINK, [], 0];
   const takeLinks = (named) => {
     if (named.length !== piecesOf(end) - first) throw new Error("The holder has not named the link at each piece.");
     links = named;
   };
   const takeChunk = async (chunk, done) => {
-    chunks.push(chunk);
-    if (done % PIECE_BYTES > 0 && done < end) return;
-    const content = concat(...chunks);
-    chunks = [];
     const number = piecesOf(done) - 1;
     const [from, next = null] = links.slice(number - first);
-    await take({ number, from, to: linkBehind(from, content, done === bytes ? bytes : null), next, content });
+    const isFull = done % PIECE_BYTES === 0 || done === end;
+    link = linkBehind(chunks.length === 0 ? from : link, chunk, isFull ? totalBehind(number, bytes) : null);
+    chunks.push(chunk);
+    arriving += chunk.length;
+    if (isFull) {
+      const content = new Blob(chunks);
+      [chunks, arriving] = [[], 0];
+      await take({ number, from, to: link, next, content });
+    }
+    onArriving(arriving);
   };
-  await receiveChunks(session, job, takeChunk, takeLinks);
+  await receiveChunks(session, job, takeChunk, isWhole ? undefined : takeLinks);
 }

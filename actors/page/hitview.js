@@ -3,14 +3,13 @@
 import { element, ordinal, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
-import { FILE_BYTES_MAX, TOO_LARGE } from "./transfer.js";
-import { isForSeveral } from "./downloads.js";
+import { isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
 
 /** Who has sent a file that came from several. */
 function senders(shares, liars) {
   const parts = shares.map(([peer, bytes]) => `${size(bytes)} from ${peer}`);
   const lies = liars.map((peer) => ` ${peer} has sent something else than this file; it was taken from others.`);
-  return (parts.length > 0 ? `${parts.join(", ")}.` : "") + lies.join("");
+  return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies.join("");
 }
 
 /** What the page shows of a match. */
@@ -29,10 +28,9 @@ export class HitView {
     [this.#tabs, this.#hits] = [tabs, hits];
     const [{ file }] = hits;
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
-    const isTooLarge = file.bytes > FILE_BYTES_MAX;
-    if (isTooLarge) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
+    if (isTooLarge(file)) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
     this.#buttons = hits.map((hit) => this.#button(`Fetch from ${hit.peer}`, [hit]));
-    hits.forEach(({ online }, at) => (this.#buttons[at].disabled = !online || isTooLarge));
+    hits.forEach(({ online }, at) => (this.#buttons[at].disabled = !online || isTooLarge(file)));
     const here = hits.filter(({ online }) => online);
     if (here.length > 1 && isForSeveral(file)) this.#buttons.unshift(this.#button(`Fetch from ${here.length} holders at once`, here));
     this.#cancel.addEventListener("click", () => this.cancel());

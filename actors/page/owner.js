@@ -12,6 +12,7 @@ import { frameToServer, messageToPeer } from "./protocol.js";
 import { sendFile } from "./transfer.js";
 import { linked } from "./pieces.js";
 import { Downloads } from "./downloads.js";
+import { Refused } from "./gather.js";
 import { ServerError, Socket } from "./socket.js";
 
 const RECONNECT_FIRST = 100;
@@ -92,6 +93,7 @@ export class Owner {
       case "reconnect":
         return this.#reconnect(command);
       case "fetch":
+        if (this.live.connection !== "online") return reply({ error: "You are offline. Fetch files when you are connected." });
         return reply(await this.#downloads.fetch(command.hits, CLOCK.unix(), reply));
       case "leave":
         return this.#downloads.cancel(command.file);
@@ -201,18 +203,18 @@ export class Owner {
   }
 
   /** Requests a file, or pieces of it, and waits until the holder sends it. See `Downloads`. */
-  #ask(wanted, signal, onPlace = () => {}) {
+  #ask(wanted, signal, onPlace) {
     this.#requests += 1;
     const id = this.#requests;
     return new Promise((resolve, reject) => {
       const reply = ({ ready, place, error }) => {
         if (place) onPlace(place);
         else if (ready) resolve(ready);
-        else reject(new Error(error));
+        else reject(new Refused(error));
       };
       signal.addEventListener("abort", () => {
         this.#push({ type: "leave", id });
-        reject(new Error("The request was taken back."));
+        reject(new Refused("The request was taken back."));
       });
       this.#push({ type: "fetch", id, ...wanted, reply });
     });

@@ -84,7 +84,7 @@ function padded(rest, total) {
 }
 
 /**
- * The link to which a piece leads from the one at it.
+ * The link to which a piece leads from the one at it, or a part of it of whole blocks from the state before.
  * @param {Uint8Array} link @param {Uint8Array} piece
  * @param {number | null} total If it is the last piece, the length of the whole file. @returns {Uint8Array} Behind the last piece, the
  *   SHA-256 of the file.
@@ -98,8 +98,11 @@ export function linkBehind(link, piece, total) {
   return bytesOf(state);
 }
 
-/** @param {number} bytes @returns {number} How many pieces a file of this length has. */
-export const piecesOf = (bytes) => Math.ceil(bytes / PIECE_BYTES);
+/** @param {number} bytes @returns {number} How many pieces a file of this length has. An empty one has an empty piece. */
+export const piecesOf = (bytes) => Math.max(1, Math.ceil(bytes / PIECE_BYTES));
+
+/** What {@link linkBehind} has to know. @param {number} piece Its number. @param {number} bytes The length of the file. */
+export const totalBehind = (piece, bytes) => (piece + 1 === piecesOf(bytes) ? bytes : null);
 
 /**
  * Reads a file piece by piece. @param {Blob} blob
@@ -108,10 +111,10 @@ export const piecesOf = (bytes) => Math.ceil(bytes / PIECE_BYTES);
 export async function linked(blob) {
   const links = [];
   let link = FIRST_LINK;
-  for (let start = 0; start < Math.max(1, blob.size); start += PIECE_BYTES) {
+  for (let number = 0; number < piecesOf(blob.size); number += 1) {
     links.push(link);
-    const piece = new Uint8Array(await blob.slice(start, start + PIECE_BYTES).arrayBuffer());
-    link = linkBehind(link, piece, start + PIECE_BYTES >= blob.size ? blob.size : null);
+    const piece = blob.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES);
+    link = linkBehind(link, new Uint8Array(await piece.arrayBuffer()), totalBehind(number, blob.size));
   }
   return { sha256: link, links };
 }

@@ -10,7 +10,7 @@ const RUNS_EACH = 4;
 /**
  * A piece that has arrived: the link at it, as its holder has named it, and the one to which it leads. `next` is what its holder
  * names for the next piece, if it has sent that one too.
- * @typedef {{number: number, from: Uint8Array, to: Uint8Array, next: Uint8Array | null, content: Uint8Array}} Piece
+ * @typedef {{number: number, from: Uint8Array, to: Uint8Array, next: Uint8Array | null, content: Blob}} Piece
  */
 
 /** The pieces of a file. Holders have names. */
@@ -24,12 +24,11 @@ export class Plan {
   /** Holders that have sent a wrong piece. @type {Set<string>} */ liars = new Set();
   /** How many bytes that are proved each holder has sent. @type {Map<string, number>} */ shares = new Map();
 
-  /** @param {number} total Bytes. @param {Uint8Array} sha256 @param {Piece[]} here What an earlier transfer has left. */
-  constructor(total, sha256, here) {
+  /** How many bytes are here. */ bytes = 0;
+
+  /** @param {number} total Bytes. @param {Uint8Array} sha256 */
+  constructor(total, sha256) {
     [this.#total, this.#proved, this.#link] = [total, piecesOf(total), sha256];
-    const usable = here.filter(({ number, from }) => number > 0 || equal(from, FIRST_LINK));
-    for (const piece of usable) this.#pieces.set(piece.number, { ...piece, by: null });
-    this.#prove();
   }
 
   /** Whether all pieces are proved. */
@@ -37,12 +36,12 @@ export class Plan {
     return this.#proved === 0;
   }
 
-  /** How many bytes are here. */
-  get bytes() {
-    return [...this.#pieces.values()].reduce((sum, { content }) => sum + content.length, 0);
+  /** @param {Set<number>} numbers @returns {number} How many bytes of these pieces are here. */
+  bytesOf(numbers) {
+    return [...numbers].reduce((sum, number) => sum + (this.#pieces.get(number)?.content.size ?? 0), 0);
   }
 
-  /** The file, once it is done. @returns {Uint8Array[]} */
+  /** The file, once it is done. @returns {Blob[]} */
   contents() {
     return Array.from({ length: piecesOf(this.#total) }, (_, number) => this.#pieces.get(number).content);
   }
@@ -74,14 +73,19 @@ export class Plan {
     this.#asked.delete(holder);
   }
 
-  /** Takes a piece. @param {string} holder @param {Piece} piece @returns {boolean} Whether it is worth keeping. */
+  /**
+   * Takes a piece. @param {string | null} holder Null if an earlier transfer has left it. @param {Piece} piece
+   * @returns {boolean} Whether it is worth keeping.
+   */
   arrived(holder, piece) {
     const { number, from, to, next } = piece;
     this.#asked.get(holder)?.delete(number);
     // That a holder contradicts itself needs no proof.
-    if ((next && !equal(next, to)) || (number === 0 && !equal(from, FIRST_LINK))) this.#lied(holder);
-    if (this.liars.has(holder) || this.#pieces.has(number)) return false;
+    const isWrong = (next && !equal(next, to)) || (number === 0 && !equal(from, FIRST_LINK));
+    if (isWrong) this.#lied(holder);
+    if (isWrong || this.liars.has(holder) || this.#pieces.has(number)) return false;
     this.#pieces.set(number, { ...piece, by: holder });
+    this.bytes += piece.content.size;
     for (const numbers of this.#asked.values()) numbers.delete(number);
     this.#prove();
     return this.#pieces.has(number);
@@ -96,7 +100,7 @@ export class Plan {
         continue;
       }
       [this.#proved, this.#link] = [number, from];
-      if (by !== null) this.shares.set(by, (this.shares.get(by) ?? 0) + content.length);
+      if (by !== null) this.shares.set(by, (this.shares.get(by) ?? 0) + content.size);
     }
   }
 
@@ -104,8 +108,10 @@ export class Plan {
   #lied(holder) {
     if (holder !== null) this.liars.add(holder);
     this.#asked.delete(holder);
-    for (const [number, { by }] of this.#pieces) {
-      if (by === holder && number < this.#proved) this.#pieces.delete(number);
+    for (const [number, { by, content }] of this.#pieces) {
+      if (by !== holder || number >= this.#proved) continue;
+      this.#pieces.delete(number);
+      this.bytes -= content.size;
     }
   }
 }

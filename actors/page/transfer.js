@@ -3,7 +3,7 @@
 
 import { concat, equal, u64be } from "./bytes.js";
 import { decode, encode } from "./postcard.js";
-import { derive, open, seal, sha256 } from "./crypto.js";
+import { derive, open, seal } from "./crypto.js";
 import { fileHeader, fileLinks, frame, frameToServer } from "./protocol.js";
 import { Socket } from "./socket.js";
 
@@ -15,9 +15,6 @@ const NO_DATA = new Uint8Array();
 const UNSENT_BYTES_MAX = 1 << 20;
 const UNSENT_WAIT = 10;
 const SPLICE_WAIT = 30_000;
-/** WebCrypto computes a digest only of what is in memory as a whole. */
-export const FILE_BYTES_MAX = 256 << 20;
-export const TOO_LARGE = `A browser can check the SHA-256 of at most ${FILE_BYTES_MAX >> 20} MiB, because it needs the whole file in memory for that.`;
 
 /** The key of one file message. @param {Uint8Array} secret @param {Uint8Array} transfer @param {Uint8Array} salt */
 export const fileKey = (secret, transfer, salt) => derive(secret, concat(transfer, salt), "file");
@@ -42,9 +39,6 @@ export async function openRecord(key, counter, isLast, record) {
 }
 
 const chunksOf = (bytes) => Math.max(1, Math.ceil(bytes / CHUNK_BYTES));
-
-/** @param {Blob} blob @returns {Promise<Uint8Array>} Its SHA-256. */
-export const digestOf = async (blob) => sha256(new Uint8Array(await blob.arrayBuffer()));
 
 /**
  * Connects one end of a transfer through the server.

@@ -397,3 +397,39 @@ export async function queues() {
   a.inbox.push({ type: "block", name: "B", isBlocked: true });
   await counts(2, 0, "a receiver that is blocked");
 }
+
+/** Requests for pieces that are made without a connection, or lose theirs before they are answered. */
+export async function lostRequests() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  const bytes = 2 << 20;
+  const links = [0, 1].map((at) => new Uint8Array(32).fill(at));
+  const shared = { name: "x.bin", bytes, sha256: new Uint8Array(32), links, keywords: ["x"], file: new Blob(["not sent"]) };
+  a.inbox.push({ type: "shared", shared: [shared] });
+  const said = [];
+  const fetch = (what) => {
+    const reply = ({ ready }) => said.push(ready ? what : "an error");
+    b.inbox.push({ type: "fetch", id: what, hit: { peer: "A", file: shared }, offset: 1 << 20, end: bytes, reply });
+  };
+  const steps = async () => {
+    for (let round = 0; round < 6; round += 1) await world.step();
+  };
+  b.inbox.push({ type: "lost" });
+  fetch("offline");
+  await steps();
+  same(said, [], "without a connection");
+  await world.join(b);
+  await steps();
+  same(said, ["offline"], "on the next connection");
+  same(a.engine.transfers.map(({ header: { offset }, end, links: [link] }) => [offset, end, link]), [[1 << 20, bytes, links[1]]], "what is sent");
+
+  world.way = () => [];
+  fetch("lost");
+  await steps();
+  b.inbox.push({ type: "lost" });
+  await steps();
+  world.way = (envelope) => [envelope];
+  await world.join(b);
+  await steps();
+  same(said, ["offline", "lost"], "on the connection after that");
+}

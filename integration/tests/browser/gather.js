@@ -1,9 +1,10 @@
 // plan.js and gather.js.
 
-import { FIRST_LINK, linkBehind, linked, PIECE_BYTES } from "/switchboard/pieces.js";
-import { Gather } from "/switchboard/gather.js";
+import { FIRST_LINK, linkBehind, linked, PIECE_BYTES, totalBehind } from "/switchboard/pieces.js";
+import { Gather, Refused } from "/switchboard/gather.js";
 import { Plan } from "/switchboard/plan.js";
-import { concat } from "/switchboard/bytes.js";
+import { isForSeveral, isTooLarge } from "/switchboard/downloads.js";
+import { sha256 as digest } from "/switchboard/crypto.js";
 import { refuses, same } from "/test/check.js";
 
 const PIECES = 9;
@@ -20,20 +21,21 @@ async function made() {
       const number = first + at;
       const content = bytes.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES);
       if (number === altered) content[0] ^= 1;
-      const to = linkBehind(links[number], content, number + 1 === PIECES ? BYTES : null);
-      return { number, from: links[number], to, next: number + 1 < last ? links[number + 1] : null, content };
+      const to = linkBehind(links[number], content, totalBehind(number, BYTES));
+      return { number, from: links[number], to, next: number + 1 < last ? links[number + 1] : null, content: new Blob([content]) };
     });
   };
-  return { bytes, sha256, pieces };
+  return { sha256, pieces };
 }
 
+const digestOf = async (plan) => digest(new Uint8Array(await new Blob(plan.contents()).arrayBuffer()));
 const WHOLE = { offset: 0, end: BYTES };
 const run = (first, last) => ({ offset: first * PIECE_BYTES, end: Math.min(last * PIECE_BYTES, BYTES) });
 
 /** What is given out. */
 export async function plans() {
-  const { bytes, sha256, pieces } = await made();
-  const plan = new Plan(BYTES, sha256, []);
+  const { sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256);
   same(plan.give("a", 2), run(7, 9), "the first pieces are the last ones");
   same(plan.give("b", 2), run(5, 7), "those before them");
   for (const piece of pieces(run(7, 9))) same(plan.arrived("a", piece), true, "a piece that is missing");
@@ -48,15 +50,14 @@ export async function plans() {
   for (const piece of pieces(all)) plan.arrived("d", piece);
   same(plan.isIdle("b"), true, "whoever was asked for it too");
   for (const piece of pieces(WHOLE)) plan.arrived("e", piece);
-  same([plan.isDone, concat(...plan.contents()).length], [true, BYTES], "all has arrived");
-  same(plan.contents().every((content, at) => content.every((byte, in_) => byte === bytes[at * PIECE_BYTES + in_])), true, "the file");
+  same([plan.isDone, plan.bytes, await digestOf(plan)], [true, BYTES, sha256], "the file");
   same([...plan.shares], [["a", PIECE_BYTES + 77], ["d", PIECE_BYTES], ["e", 6 * PIECE_BYTES]], "who has sent how much");
 }
 
 /** Who has lied, and what of the others stays. */
 export async function lies() {
   const { sha256, pieces } = await made();
-  const plan = new Plan(BYTES, sha256, []);
+  const plan = new Plan(BYTES, sha256);
   for (const piece of pieces(run(6, 9))) plan.arrived("a", piece);
   // Alone, the piece contradicts nothing that its holder says. It does not lead to the piece behind it.
   const [alone] = pieces(run(5, 6), 5);
@@ -76,25 +77,33 @@ export async function lies() {
 /** What an earlier transfer has left. */
 export async function kept() {
   const { sha256, pieces } = await made();
+  const planWith = (here) => {
+    const plan = new Plan(BYTES, sha256);
+    for (const piece of here) plan.arrived(null, piece);
+    return plan;
+  };
   const here = pieces(WHOLE);
-  same(new Plan(BYTES, sha256, here).isDone, true, "all pieces are here");
-  const some = new Plan(BYTES, sha256, here.slice(6));
+  const all = planWith(here);
+  same([all.isDone, [...all.shares]], [true, []], "all pieces are here");
+  const some = planWith(here.slice(6));
   same([some.bytes, some.isDone], [2 * PIECE_BYTES + 77, false], "some are");
-  const damaged = new Plan(BYTES, sha256, pieces(WHOLE, 5));
+  const damaged = planWith(pieces(WHOLE, 5).map((piece) => ({ ...piece, next: null })));
   same([damaged.bytes, [...damaged.liars]], [2 * PIECE_BYTES + 77, []], "one is damaged, and what lies before it is not proved");
+  same(damaged.bytesOf(new Set([4, 5, 6])), PIECE_BYTES, "how much of some pieces is here");
   const first = here.map((piece) => (piece.number === 0 ? { ...piece, from: piece.to } : piece));
-  same(new Plan(BYTES, sha256, first).isDone, false, "one does not begin where a file begins");
+  same(planWith(first).isDone, false, "one does not begin where a file begins");
 }
 
 /** A file from holders that do their part, and others. */
 export async function gathers() {
-  const { bytes, sha256, pieces } = await made();
-  const plan = new Plan(BYTES, sha256, []);
+  const { sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256);
   const calls = new Map();
   const keptPieces = [];
   const receive = async ({ peer }, wanted, signal, take) => {
     calls.set(peer, (calls.get(peer) ?? 0) + 1);
     if (peer === "gone") throw new Error("it is gone");
+    if (peer === "changed") throw new Refused("it has another file");
     // Its request waits until it is taken back.
     if (peer === "busy") return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("left"))));
     const lie = peer === "liar" ? wanted.offset / PIECE_BYTES : -1;
@@ -105,19 +114,26 @@ export async function gathers() {
     return undefined;
   };
   const keep = async ({ number }) => keptPieces.push(number);
-  const hits = ["busy", "gone", "liar", "a", "b"].map((peer) => ({ peer }));
+  const hits = ["busy", "gone", "changed", "liar", "a", "b"].map((peer) => ({ peer }));
   await new Gather(plan, receive, keep, new AbortController().signal).fetch(hits);
-  const file = concat(...plan.contents());
-  same([file.length, file.every((byte, at) => byte === bytes[at])], [BYTES, true], "the file");
-  same([[...plan.liars], calls.get("gone")], [["liar"], 2], "the others");
+  same(await digestOf(plan), sha256, "the file");
+  same([[...plan.liars], calls.get("gone"), calls.get("changed")], [["liar"], 2, 1], "the others");
   same(new Set(keptPieces).size, PIECES, "every piece is kept");
   const sum = [...plan.shares.values()].reduce((all, share) => all + share, 0);
   same([sum, plan.shares.has("busy"), plan.shares.has("gone")], [BYTES, false, false], "who has sent it");
 
-  const none = new Plan(BYTES, sha256, []);
+  const none = new Plan(BYTES, sha256);
   const stop = new AbortController();
   const fetching = new Gather(none, receive, keep, stop.signal).fetch([{ peer: "busy" }]);
   stop.abort();
   await refuses(Error, () => fetching, "one that is cancelled");
   await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal).fetch([{ peer: "gone" }]), "nobody is left");
+}
+
+/** Which files are fetched, and from how many. */
+export function sizes() {
+  const sizes = [0, 7 * PIECE_BYTES, 7 * PIECE_BYTES + 1, 2 ** 32, 2 ** 32 + 1, 2n ** 60n];
+  const of = (check) => sizes.filter((bytes) => check({ bytes })).map(String);
+  same(of(isTooLarge), sizes.slice(4).map(String), "too large");
+  same(of(isForSeveral), sizes.slice(2, 4).map(String), "worth asking several holders");
 }
