@@ -2,7 +2,7 @@
 
 import { decode, encode } from "./postcard.js";
 import { equal, hex } from "./bytes.js";
-import { fileAnswer, fileRequest, withdrawal, WITHDRAWAL_BYTES } from "./protocol.js";
+import { fileAnswer, fileRequest, manyRequest, MARK_AT, withdrawal, WITHDRAWAL_BYTES } from "./protocol.js";
 import { fileKey } from "./transfer.js";
 import { isRun, PIECE_BYTES, piecesOf } from "./pieces.js";
 import { random } from "./crypto.js";
@@ -165,11 +165,11 @@ export class Files {
    */
   async request(engine, contact, number, bytes) {
     if (bytes.length === WITHDRAWAL_BYTES) return this.slots.withdraw(hex(decode(withdrawal, bytes).transfer), contact.peer);
-    const request = decode(fileRequest, bytes);
+    const request = decode(bytes[MARK_AT] === 0 ? manyRequest : fileRequest, bytes);
     const waiting = { id: hex(request.transfer), contact, number, request };
     // A transfer that is repeated must not be served twice.
     if (this.slots.serves(waiting.id)) return this.#answer(waiting, { type: "Busy" });
-    const { refusal } = this.#wanted(request);
+    const { refusal } = this.#granted(request);
     if (refusal) return this.#answer(waiting, { type: refusal });
     if (this.slots.hasRoomFor(contact.peer)) return this.#offer(engine, waiting);
     // A request in the queue is answered with its place.
@@ -178,12 +178,20 @@ export class Files {
     return undefined;
   }
 
-  /** What is requested: the shared file, or why it is not sent. */
-  #wanted({ name, sha256, offset, wish: { end } }) {
+  /** The shared file that is requested, or why it is not sent. */
+  #wanted({ name, sha256, offset = 0, wish: { end } = {} }) {
     const shared = this.shared.find((file) => file.name === name);
     if (!shared) return { refusal: "NotShared" };
     const isThere = end === undefined ? offset <= shared.bytes : isRun(offset, end, shared.bytes);
     return isThere && equal(shared.sha256, sha256) ? { shared } : { refusal: "Changed" };
+  }
+
+  /** What is sent for a request: one of `#wanted`, or several, and how many bytes these files have. Or why nothing is sent. */
+  #granted(request) {
+    const wanted = request.files?.map((file) => this.#wanted(file)) ?? [this.#wanted(request)];
+    const bytes = wanted.reduce((sum, { shared }) => sum + (shared?.bytes ?? 0), 0);
+    if (wanted.some(({ shared }) => shared)) return { wanted, bytes };
+    return { refusal: wanted.some(({ refusal }) => refusal === "Changed") ? "Changed" : "NotShared" };
   }
 
   #answer({ id, contact, number, request: { transfer } }, verdict) {
@@ -196,18 +204,18 @@ export class Files {
   async #offer(engine, waiting) {
     const { id, contact, request } = waiting;
     const { transfer, secret, offset, wish } = request;
-    const { shared, refusal } = this.#wanted(request);
+    const { wanted, bytes, refusal } = this.#granted(request);
     if (refusal) return this.#answer(waiting, { type: refusal });
     const salt = random(16);
-    this.#answer(waiting, { type: "Ready", bytes: shared.bytes, salt });
+    this.#answer(waiting, { type: "Ready", bytes, salt });
     // A browser cannot be dialled. A receiver that wants to dial finds that out, and requests the file again.
     if ((wish.route ?? wish.type) === "Direct") return undefined;
-    const signal = this.slots.serve(id, contact.peer);
+    const job = { transfer, signal: this.slots.serve(id, contact.peer), key: await fileKey(secret, transfer, salt) };
+    if (request.files) return engine.transfers.push({ ...job, files: wanted });
+    const [{ shared }] = wanted;
     const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
     const links = wish.end ? shared.links.slice(offset / PIECE_BYTES, piecesOf(wish.end)) : null;
-    const key = await fileKey(secret, transfer, salt);
-    const end = wish.end ?? shared.bytes;
-    return engine.transfers.push({ transfer, key, file: shared.file, header, end, links, signal });
+    return engine.transfers.push({ ...job, file: shared.file, header, end: wish.end ?? shared.bytes, links });
   }
 
   /**

@@ -9,7 +9,7 @@ import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
 import { frameToServer, messageToPeer } from "./protocol.js";
-import { sendFile } from "./transfer.js";
+import { sendFile, sendFiles } from "./transfer.js";
 import { linked } from "./pieces.js";
 import { Downloads } from "./downloads.js";
 import { Refused } from "./gather.js";
@@ -224,9 +224,9 @@ export class Owner {
     return { url: this.#url, member: this.#identity.name, token: this.#token };
   }
 
-  /** Sends a file, beside everything else. Whether it has arrived, its receiver knows. */
+  /** Sends a file, or many, beside everything else. Whether they have arrived, their receiver knows. */
   async #send(job) {
-    await sendFile(this.#ends(), job).catch(() => {});
+    await (job.files ? sendFiles : sendFile)(this.#ends(), job).catch(() => {});
     this.#push({ type: "sent", transfer: job.transfer });
   }
 

@@ -1,4 +1,4 @@
-// The structures of PROTOCOL.md, sections 5, 7, 9, 10.1, 11, 15.5 and 15.7, and the frames of section 6.
+// The structures of PROTOCOL.md, sections 5, 7, 9, 10.1, 11 and 15.5 to 15.7, and the frames of section 6.
 
 import { array, bool, bytes, choice, decode, encode, enumeration, list, Malformed, option, string, struct, u16, u32, u64 } from "./postcard.js";
 import { concat } from "./bytes.js";
@@ -121,14 +121,18 @@ export const receipt = enumeration({
 });
 
 const route = choice("Direct", "Server");
-export const fileRequest = struct({
+const wish = enumeration({ Direct: {}, Server: {}, Queue: { route }, Pieces: { route, end: u64 } });
+export const fileRequest = struct({ transfer: id16, secret: array(32), name: fileName, sha256: digest, offset: u64, wish });
+
+/** A request for many files. Where a request for one has a name, it has an empty text, at `MARK_AT`. */
+export const manyRequest = struct({
   transfer: id16,
   secret: array(32),
-  name: fileName,
-  sha256: digest,
-  offset: u64,
-  wish: enumeration({ Direct: {}, Server: {}, Queue: { route }, Pieces: { route, end: u64 } }),
+  mark: string((text) => text === "", "empty text"),
+  wish,
+  files: list(struct({ name: fileName, sha256: digest }), 1024),
 });
+export const MARK_AT = 48;
 
 export const fileAnswer = struct({
   transfer: id16,
@@ -140,6 +144,12 @@ export const withdrawal = struct({ transfer: id16, reason: choice("Left", "DiskF
 export const WITHDRAWAL_BYTES = 17;
 
 export const fileHeader = struct({ name: fileName, total_bytes: u64, offset: u64, sha256: digest });
+
+/** What becomes of one of many files. */
+export const fileEntry = enumeration({
+  File: { name: fileName, total_bytes: u64, offset: u64, sha256: digest },
+  NotSent: { reason: choice("NotShared", "Changed", "Unreadable") },
+});
 
 /** The links at the pieces that follow. */
 export const fileLinks = struct({ links: list(digest, 16) });

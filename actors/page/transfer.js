@@ -4,7 +4,7 @@
 import { concat, equal, u64be } from "./bytes.js";
 import { decode, encode } from "./postcard.js";
 import { derive, open, seal } from "./crypto.js";
-import { fileHeader, fileLinks, frame, frameToServer } from "./protocol.js";
+import { fileEntry, fileHeader, fileLinks, frame, frameToServer } from "./protocol.js";
 import { Socket } from "./socket.js";
 
 const CHUNK_BYTES = 131_072;
@@ -56,34 +56,67 @@ async function splice({ url, member, token }, transfer, side, signal) {
   return socket;
 }
 
+/** Connects the sending end of a transfer, and calls `work` with a function that sends a record. */
+async function sending(session, { transfer, key, signal }, work) {
+  const socket = await splice(session, transfer, "Sender", signal);
+  let counter = 0;
+  try {
+    await work(async (plaintext, isLast) => {
+      socket.send(await sealRecord(key, counter, isLast, plaintext));
+      counter += 1;
+      // WebSockets have no event for this. One that is closed goes on counting what it has not sent.
+      while (socket.unsentBytes > UNSENT_BYTES_MAX && !socket.isClosed) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
+      if (socket.isClosed) throw new Error("The connection has ended before the whole file was sent.");
+    });
+  } finally {
+    socket.close("The file is sent.");
+  }
+}
+
+/** Sends the bytes of a file, in chunks. `isEnd`: nothing follows. */
+async function sendChunks(send, file, offset, end, isEnd) {
+  const count = chunksOf(end - offset);
+  for (let at = 0; at < count; at += 1) {
+    const start = offset + at * CHUNK_BYTES;
+    const chunk = new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer());
+    await send(chunk, isEnd && at + 1 === count);
+  }
+}
+
 /**
  * Sends a file, or some of its pieces, to the peer that has asked for it.
  * @param {object} session
  * @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object, end: number, links: Uint8Array[] | null,
  *   signal: AbortSignal}} job `links` are those of the pieces up to `end`.
  */
-export async function sendFile(session, { transfer, key, file, header, end, links, signal }) {
-  const socket = await splice(session, transfer, "Sender", signal);
-  let counter = 0;
-  const send = async (plaintext, isLast) => {
-    socket.send(await sealRecord(key, counter, isLast, plaintext));
-    counter += 1;
-  };
-  try {
+export const sendFile = (session, job) =>
+  sending(session, job, async (send) => {
+    const { file, header, end, links } = job;
     await send(encode(fileHeader, header), false);
     if (links) await send(encode(fileLinks, { links }), false);
-    const count = chunksOf(end - header.offset);
-    for (let at = 0; at < count; at += 1) {
-      const start = header.offset + at * CHUNK_BYTES;
-      await send(new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer()), at + 1 === count);
-      // WebSockets have no event for this. One that is closed goes on counting what it has not sent.
-      while (socket.unsentBytes > UNSENT_BYTES_MAX && !socket.isClosed) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
-      if (socket.isClosed) throw new Error("The connection has ended before the whole file was sent.");
+    await sendChunks(send, file, header.offset, end, true);
+  });
+
+/**
+ * Sends many files to the peer that has asked for them.
+ * @param {object} session
+ * @param {{transfer: Uint8Array, key: Uint8Array, files: {shared?: object, refusal?: string}[], signal: AbortSignal}} job For each
+ *   requested file, what is shared, or why it is not sent.
+ */
+export const sendFiles = (session, job) =>
+  sending(session, job, async (send) => {
+    for (const { shared, refusal } of job.files) {
+      // What has changed since it was chosen cannot be read at all.
+      const isReadable = shared && (await shared.file.slice(0, 1).arrayBuffer().then(() => true, () => false));
+      const { name, bytes, sha256, file } = shared ?? {};
+      const entry = isReadable
+        ? { type: "File", name, total_bytes: bytes, offset: 0, sha256 }
+        : { type: "NotSent", reason: refusal ?? "Unreadable" };
+      await send(encode(fileEntry, entry), false);
+      if (isReadable && bytes > 0) await sendChunks(send, file, 0, bytes, false);
     }
-  } finally {
-    socket.close("The file is sent.");
-  }
-}
+    await send(NO_DATA, true);
+  });
 
 /**
  * Receives the chunks of a file, or of some of its pieces, from an offset on, which is where a chunk begins, or its end.

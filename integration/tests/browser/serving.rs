@@ -89,3 +89,22 @@ fn a_terminal_peer_takes_pieces_from_a_browser_and_another_peer_at_once() {
     }
     assert_eq!(got.events("file_holder_dropped"), Vec::<serde_json::Value>::new());
 }
+
+#[test]
+fn a_terminal_peer_takes_many_files_from_a_browser_over_one_connection() {
+    let Some(scene) = Scene::new() else { return };
+    let a = scene.sandbox.peer("A", scene.server.address());
+    let page = scene.join("Web");
+    let files = [("empty.txt", 0), ("large.txt", 300_000), ("small.txt", 1)];
+    for (name, bytes) in files {
+        share(&page, name, &format!("new Uint8Array({bytes}).fill(120)"));
+    }
+    let got = a.run(&["get", "*.txt", "--from", "Web"]).expect(0);
+    for (name, bytes) in files {
+        let received = std::fs::read(a.dir.join("downloads").join(name)).expect("it is there");
+        assert_eq!(received, vec![b'x'; bytes], "{name}");
+    }
+    let requests = got.events("files_request");
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0]["files"], files.len());
+}

@@ -1,5 +1,8 @@
-// slots.js.
+// slots.js, and requests for many files in files.js.
 
+import { fileAnswer, manyRequest } from "/switchboard/protocol.js";
+import { decode, encode } from "/switchboard/postcard.js";
+import { Files } from "/switchboard/files.js";
 import { Slots } from "/switchboard/slots.js";
 import { same } from "/test/check.js";
 
@@ -61,4 +64,31 @@ export function leaving() {
   same([slots.enqueue(request("b1", "b")), slots.counts.waiting], [true, 256], "when one has left");
   slots.forget("0");
   same(slots.counts.waiting, 225, "when a peer is blocked");
+}
+
+/** Requests for many files, some of which are not shared any more. */
+export async function many() {
+  const digest = (at) => new Uint8Array(32).fill(at);
+  const shared = [1, 2].map((at) => ({ name: `${at}.txt`, bytes: at, sha256: digest(at), links: [], keywords: ["x"], file: new Blob(["x"]) }));
+  const files = Object.assign(new Files(), { shared });
+  const engine = { transfers: [], now: 0 };
+  const contact = { peer: "a", answersDue: new Map() };
+  let transfers = 0;
+  const ask = async (...wanted) => {
+    transfers += 1;
+    const transfer = new Uint8Array(16).fill(transfers);
+    const names = wanted.map(([name, at]) => ({ name, sha256: digest(at) }));
+    const asked = { transfer, secret: new Uint8Array(32).fill(7), mark: "", wish: { type: "Server" }, files: names };
+    await files.request(engine, contact, transfers, encode(manyRequest, asked));
+    const { verdict } = decode(fileAnswer, [...contact.answersDue.values()].at(-1).content);
+    return [verdict.type, verdict.bytes ?? 0];
+  };
+  const [one, two, changed, unknown] = [["1.txt", 1], ["2.txt", 2], ["1.txt", 9], ["9.txt", 9]];
+  same(await ask(two, changed, unknown, one), ["Ready", 3], "two of four");
+  const [{ files: sent }] = engine.transfers;
+  const told = sent.map((file) => file.shared?.name ?? file.refusal);
+  same(told, ["2.txt", "Changed", "NotShared", "1.txt"], "what is sent, in the order of the request");
+  same(await ask(unknown, changed), ["Changed", 0], "others of these names");
+  same(await ask(unknown), ["NotShared", 0], "nothing of it");
+  same(engine.transfers.length, 1, "only what is sent");
 }
