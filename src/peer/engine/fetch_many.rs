@@ -6,6 +6,7 @@ mod listing;
 mod moving;
 mod parts;
 mod queue;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ struct Batch {
     /// Those that were neither received nor have failed.
     open: BTreeMap<usize, Item>,
     state: State,
+    /// Whether its transfer was cancelled, so that its end says nothing about the holder.
+    is_stopped: bool,
     deadline: Option<Instant>,
 }
 
@@ -112,6 +115,8 @@ pub(super) struct Many {
     /// Whether what fails is not asked for again.
     gives_up: bool,
     deadline: Option<Instant>,
+    /// When what arrives is taken from others, who have nothing to do.
+    slow_at: Option<Instant>,
     /// When the last file has arrived or failed.
     progress_at: Instant,
 }
@@ -173,7 +178,7 @@ impl Many {
         let stuck = is_waiting.then(|| self.progress_at + STUCK_WAIT);
         let batches = self.batches.values().filter_map(|batch| batch.deadline);
         let again = self.holders.iter().filter_map(|holder| holder.again_at);
-        batches.chain(again).chain(self.deadline).chain(stuck)
+        batches.chain(again).chain(self.deadline).chain(self.slow_at).chain(stuck)
     }
 
     /// Puts files back that were not sent. Returns those that nobody can send, with the reason.
@@ -450,6 +455,7 @@ impl Engine {
                 if is_late {
                     self.drop_without_card(task, &why);
                 }
+                self.stop_slow(task);
                 self.next_of_many(task);
             }
         }

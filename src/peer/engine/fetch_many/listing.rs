@@ -40,6 +40,7 @@ impl Engine {
             counts: Counts::default(),
             gives_up: false,
             deadline: None,
+            slow_at: None,
             progress_at: self.local.now.instant,
         };
         self.fetches.many.insert(task, many);

@@ -60,10 +60,11 @@ impl Engine {
                 self.request_batch(task, holder, items);
             } else if let Some((item, holders)) = many.next_part() {
                 self.start_part(task, item, holders);
-            } else {
+            } else if !self.recall_queued(task) {
                 break;
             }
         }
+        self.watch_slow(task);
         let many = self.fetches.many.get(&task);
         if many.is_some_and(|many| matches!(many.stage, Stage::Moving) && many.is_over()) {
             self.end_many(task);
@@ -85,7 +86,10 @@ impl Engine {
         let transfer = request.transfer;
         let deadline = Some(self.local.now.instant + ANSWER_WAIT);
         let open = items.into_iter().enumerate().collect();
-        many.batches.insert(transfer, Batch { holder: id, request, open, state: State::Asked, deadline });
+        many.batches.insert(
+            transfer,
+            Batch { holder: id, request, open, state: State::Asked, is_stopped: false, deadline },
+        );
         self.send_batch(task, transfer);
     }
 
@@ -212,10 +216,18 @@ impl Engine {
     /// Handles what a transfer of many files reports.
     pub(in crate::peer::engine) fn moved_many(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         let Some((task, many)) = self.fetches.many_of(transfer) else { return };
-        let Some(id) = many.batches.get(&transfer).map(|batch| batch.holder) else { return };
+        let Some(batch) = many.batches.get(&transfer) else { return };
+        let (id, is_stopped) = (batch.holder, batch.is_stopped);
         let holder = &mut many.holders[id];
         match outcome {
             TransferOutcome::ReceivedSome(reports) => self.some_received(task, transfer, reports),
+            _ if is_stopped => {
+                let open =
+                    many.batches.remove(&transfer).into_iter().flat_map(|batch| batch.open.into_values());
+                let open: Vec<Item> = open.collect();
+                let lost = many.put_back(open.into_iter(), "it was cancelled");
+                self.lose(task, lost);
+            }
             TransferOutcome::CannotDial(_) if holder.route == Route::Direct && !many.gives_up => {
                 holder.route = Route::Server;
                 many.take_back(transfer);
@@ -272,14 +284,15 @@ impl Engine {
             lost.extend(many.put_back(std::iter::once(item), &why));
         }
         if let Some(name) = lie {
-            self.avoid(task, id, &name);
+            let what = format!("has sent something else than {}", Escaped(name.as_str()));
+            self.avoid(task, id, HolderFault::Lied, &what);
         }
         self.progress_of_many(task);
         self.lose(task, lost);
     }
 
-    /// A holder has sent another content than it says. What others have too is taken from them.
-    fn avoid(&mut self, task: TaskId, id: HolderId, lie: &FileName) {
+    /// What others have too is not requested of a holder any more, because of what it does.
+    pub(super) fn avoid(&mut self, task: TaskId, id: HolderId, fault: HolderFault, what: &str) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let has_others = !many.usable().without(id).is_empty();
         let name = many.name();
@@ -287,11 +300,7 @@ impl Engine {
         if holder.standing == Standing::Good && has_others {
             holder.standing = Standing::Avoided;
             let from = holder.name.clone();
-            let reason = format!(
-                "{from} has sent something else than {}; what others have too is taken from them",
-                Escaped(lie.as_str())
-            );
-            let fault = HolderFault::Lied;
+            let reason = format!("{from} {what}; what others have too is taken from them");
             self.local.tell(many.client, Event::FileHolderDropped { name, from, fault, piece: None, reason });
         }
     }

@@ -11,7 +11,7 @@ const PARTS_MAX: usize = 8;
 pub(super) struct Part {
     item: Item,
     /// Those who are asked for it.
-    from: Holders,
+    pub(super) from: Holders,
 }
 
 impl Many {

@@ -190,6 +190,60 @@ fn what_a_holder_has_lied_about_comes_from_the_other_and_so_does_the_rest() {
 }
 
 #[test]
+fn what_a_slow_holder_was_asked_for_is_taken_from_one_that_has_nothing_to_do() {
+    let names = names(130);
+    let (mut bench, mut holder) = underway(&[("B", true, small(&names)), ("C", true, small(&names))]);
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("B", 64), ("B", 64), ("C", 2)]);
+    for (peer, transfer, _) in &asked {
+        answer_of(&mut bench, peer, *transfer, Verdict::Ready { bytes: 1, salt: [1; 16] });
+    }
+    // As long as all have something to do, nobody is compared.
+    bench.sleep(60);
+    arrives(&mut bench, &asked[2]);
+    let is_stop = |effect: &Effect| matches!(effect, Effect::StopReceive(_));
+    bench.effects.clear();
+    bench.sleep(4);
+    assert_eq!(bench.count(is_stop), 0);
+    bench.sleep(1);
+    assert_eq!(bench.count(is_stop), 2);
+    assert_eq!(faults(&mut bench), [("B".to_owned(), HolderFault::Slow)]);
+    for (_, transfer, _) in &asked[..2] {
+        let one = vec![(0, Ok(PathBuf::from("/there")))];
+        let cancelled = TransferOutcome::CannotDial("cancelled".into());
+        bench.take([
+            Input::Transfer(*transfer, TransferOutcome::ReceivedSome(one)),
+            Input::Transfer(*transfer, cancelled),
+        ]);
+    }
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("C", 63), ("C", 63)]);
+    asked.iter().for_each(|request| arrives(&mut bench, request));
+    assert_eq!(shown(&mut bench).1, [""; 0]);
+    assert!(is_done(&mut bench, Ending::Done));
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_holder_is_taken_from_one_that_has_nothing_to_do() {
+    let names = names(130);
+    let (mut bench, mut holder) = underway(&[("B", true, small(&names)), ("C", true, small(&names))]);
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("B", 64), ("B", 64), ("C", 2)]);
+    answer_of(&mut bench, "B", asked[0].1, Verdict::Ready { bytes: 1, salt: [1; 16] });
+    answer_of(&mut bench, "B", asked[1].1, Verdict::Busy);
+    let waiting = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&waiting), [("B", 64)], "C has something to do");
+    answer_of(&mut bench, "B", waiting[0].1, Verdict::Queued { place: 1 });
+    arrives(&mut bench, &asked[2]);
+    let asked: Vec<(String, Asked)> = holder.requests_by_peer(&mut bench);
+    let [(_, Asked::Withdrawn(withdrawn, _)), (from, Asked::Many(_, _, names))] = &asked[..] else {
+        panic!("one request less, and another one: {asked:?}")
+    };
+    assert_eq!((*withdrawn, from.as_str()), (waiting[0].1, "C"));
+    assert_eq!(*names, waiting[0].2);
+}
+
+#[test]
 fn a_large_file_comes_from_all_and_a_middling_one_from_whoever_has_least_to_do() {
     let large: Vec<Has<'_>> = vec![("d/1", 9 << 20, "1"), ("d/2", 2 << 20, "2"), ("d/3", 2 << 20, "3")];
     let (mut bench, mut holder) = underway(&[("B", true, large.clone()), ("C", true, large)]);
