@@ -55,6 +55,13 @@ export class HitView {
     return button;
   }
 
+  /** Leaves the list in which it was found. What is being fetched, or can be saved, stays in a list of its own. */
+  leave() {
+    const isBusy = !this.#cancel.hidden;
+    if (isBusy || this.link !== null) document.getElementById("fetched").append(this.element);
+    else this.element.remove();
+  }
+
   /** Fetches it from those who are here, unless that was done or is being done. */
   async fetch() {
     const hits = this.#hits.filter(({ online }) => online);

@@ -32,9 +32,11 @@ export class PatternView {
   async #show(pattern, from) {
     this.#list += 1;
     const list = this.#list;
+    // Those that were not begun are not fetched any more.
+    this.#left.length = 0;
+    for (const view of this.#views) view.leave();
     this.#views = [];
-    at("described").replaceChildren();
-    at("fetch-all").hidden = at("save-all").hidden = true;
+    at("fetch-all").hidden = at("save-all").hidden = at("cancel-all").hidden = true;
     at("pattern-said").textContent = "Asking for the list.";
     const { error, hits } = await this.#ask(pattern, from);
     if (list !== this.#list) return;

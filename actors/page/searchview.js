@@ -14,6 +14,7 @@ export class SearchView {
   #tabs;
   /** The text of the search whose matches are shown. */ #text = "";
   #shown = 0;
+  /** The matches that are shown. @type {HitView[]} */ #views = [];
   /** Which search is the newest: answers to earlier ones are not shown. */ #search = 0;
 
   /** @param {import("./tabs.js").Tabs} tabs */
@@ -26,7 +27,7 @@ export class SearchView {
   #begin(text) {
     this.#text = text;
     this.#shown = 0;
-    at("hits").replaceChildren();
+    for (const view of this.#views.splice(0)) view.leave();
     at("place").hidden = true;
     return this.#page();
   }
@@ -42,7 +43,9 @@ export class SearchView {
     if (search !== this.#search) return;
     const { error, column, matches = [], total = 0, instead } = answer;
     this.#shown += matches.length;
-    at("hits").append(...matches.map((match) => new HitView(this.#tabs, match).element));
+    const views = matches.map((match) => new HitView(this.#tabs, match));
+    this.#views.push(...views);
+    at("hits").append(...views.map((view) => view.element));
     at("more").hidden = matches.length === 0 || this.#shown >= total;
     at("search-said").replaceChildren(readable(error ?? this.#count(total)), ...this.#suggestion(instead));
     if (column) this.#point(text, column);

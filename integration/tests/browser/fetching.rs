@@ -201,6 +201,35 @@ fn a_download_is_cancelled_and_continues_later() {
 }
 
 #[test]
+fn a_download_stays_in_sight_when_another_search_begins() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    b.put("long.bin", &vec![7; LONG_BYTES]);
+    b.put("short.txt", b"short");
+    b.put("other.txt", b"other");
+    b.put("keyword.txt", b"long, long.bin; short, short.txt; other, other.txt;");
+    let holder = b.start(&["share", "--up-limit", PACED_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    search(&page, "short");
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits a') !== null");
+    search(&page, "long");
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits progress').value > 0");
+    search(&page, "other");
+    let stays =
+        page.tab.value("[...document.querySelectorAll('#fetched li')].map((entry) => entry.dataset.file)");
+    assert_eq!(stays, serde_json::json!(["short.txt", "long.bin"]));
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    page.click("#fetched a");
+    assert_eq!(downloaded(&downloads, "short.txt"), b"short");
+    page.click("#fetched [data-file='long.bin'] .cancel");
+    page.wait("document.getElementById('fetched').textContent.includes('Cancelled.')");
+}
+
+#[test]
 fn the_downloads_of_a_pattern_are_cancelled_together() {
     let Some(scene) = Scene::new() else { return };
     let b = scene.sandbox.peer("B", scene.server.address());
