@@ -22,11 +22,12 @@ const BATCHES_MAX: usize = 8;
 impl Many {
     /// Takes the files of the next request, and says whom to ask. Nobody gets a second one while another holder has none.
     fn next_batch(&mut self) -> Option<(HolderId, Vec<Item>)> {
+        let has_others = self.usable().count() > 1;
         for underway in 0..BATCHES_EACH {
             for id in 0..self.holders.len() {
                 if self.batches.len() < BATCHES_MAX && self.takes_batch(id, underway) {
                     let mut queue = std::mem::take(&mut self.queue);
-                    let items = queue.take_small(id, |holders| self.chosen(holders));
+                    let items = queue.take_small(id, has_others, |holders| self.chosen(holders));
                     self.queue = queue;
                     if !items.is_empty() {
                         return Some((id, items));

@@ -11,7 +11,8 @@ use crate::peer::engine::interface::Prepared;
 /// What several holders have is divided among them: each gets half of its part, but at least so many files, and then the next ones.
 /// So all of them end at about the same time.
 const SHARED_FILES_LEAST: usize = 64;
-/// The contents of one request are at most this long then, because all holders together must not fill the memory.
+/// The contents of one request are at most this long if there are several holders, because what all of them send waits in memory
+/// for a slow disk.
 const SHARED_BYTES_MAX: u64 = 8 << 20;
 
 #[derive(Default)]
@@ -58,7 +59,13 @@ impl Queue {
     }
 
     /// Takes the small files of the next request to a holder. `chosen` are those of some holders that are asked for what they have.
-    pub(super) fn take_small(&mut self, holder: HolderId, chosen: impl Fn(Holders) -> Holders) -> Vec<Item> {
+    /// With `has_others`, its contents are limited.
+    pub(super) fn take_small(
+        &mut self,
+        holder: HolderId,
+        has_others: bool,
+        chosen: impl Fn(Holders) -> Holders,
+    ) -> Vec<Item> {
         let mut of_holder: Vec<(usize, Holders)> = Vec::new();
         for holders in self.small.keys() {
             let chosen = chosen(*holders);
@@ -79,7 +86,7 @@ impl Queue {
                 request_bytes += wanted(&item.file).bytes();
                 content_bytes += item.file.bytes;
                 let is_full =
-                    request_bytes > MANY_BYTES_MAX || (sharers > 1 && content_bytes > SHARED_BYTES_MAX);
+                    request_bytes > MANY_BYTES_MAX || (has_others && content_bytes > SHARED_BYTES_MAX);
                 if is_full && !items.is_empty() {
                     files.push_front(item);
                     break 'holders;

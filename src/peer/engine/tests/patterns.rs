@@ -79,6 +79,11 @@ fn small(names: &[String]) -> Vec<Has<'_>> {
     names.iter().map(|name| (name.as_str(), 1, name.as_str())).collect()
 }
 
+/// The same, of a mebibyte each.
+fn mebibytes(names: &[String]) -> Vec<Has<'_>> {
+    names.iter().map(|name| (name.as_str(), 1 << 20, name.as_str())).collect()
+}
+
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("d/{number:03}")).collect()
 }
@@ -187,6 +192,30 @@ fn what_a_holder_has_lied_about_comes_from_the_other_and_so_does_the_rest() {
     [&asked[1], &asked[3], &again[0]].into_iter().for_each(|request| arrives(&mut bench, request));
     assert_eq!(shown(&mut bench).1, [""; 0]);
     assert!(is_done(&mut bench, Ending::Done));
+}
+
+#[test]
+fn requests_to_several_holders_are_for_less_than_fills_the_memory() {
+    let names = names(20);
+    let of = mebibytes;
+    for shares in [true, false] {
+        let (of_b, of_c): (Vec<Has<'_>>, Vec<Has<'_>>) =
+            if shares { (of(&names), of(&names)) } else { (of(&names[..10]), of(&names[10..])) };
+        let (mut bench, mut holder) = underway(&[("B", true, of_b), ("C", true, of_c)]);
+        let asked = requests(&mut bench, &mut holder);
+        let expected = if shares {
+            vec![("B", 8), ("B", 8), ("C", 4)]
+        } else {
+            vec![("B", 8), ("B", 2), ("C", 8), ("C", 2)]
+        };
+        assert_eq!(sizes(&asked), expected);
+    }
+    let (mut bench, mut holder) = underway(&[("B", true, of(&names))]);
+    assert_eq!(
+        sizes(&requests(&mut bench, &mut holder)),
+        [("B", 20)],
+        "one after the other, as they are written"
+    );
 }
 
 #[test]
