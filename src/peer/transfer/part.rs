@@ -143,6 +143,9 @@ pub(super) struct Part<'a> {
     sha256: Digest,
     files: Files,
     written: Written,
+    /// Whether waiting for the disk has failed. The system tells that only once, and what it could not write then is lost; so only
+    /// the earlier record is valid.
+    is_damaged: bool,
     is_over: bool,
 }
 
@@ -168,7 +171,7 @@ impl<'a> Part<'a> {
         let written = Written { so_far: SoFar { bytes: from, hash }, link, unrecorded: Vec::new() };
         // Takes the room on the disk that later records need, so that they succeed when it is full.
         files.write_state(&written.so_far)?;
-        Ok(Self { folder, sha256: *sha256, files, written, is_over: false })
+        Ok(Self { folder, sha256: *sha256, files, written, is_damaged: false, is_over: false })
     }
 
     /// What was written.
@@ -192,7 +195,9 @@ impl<'a> Part<'a> {
                 .spawn_scoped(scope, move || to_record.into_iter().try_for_each(|due| files.record(&due)))?;
             let ended = write_chunks(&files.content, chunks, used, written, &due);
             drop(due);
-            ended.and(joined(recorder))
+            let recorded = joined(recorder);
+            self.is_damaged |= recorded.is_err();
+            ended.and(recorded)
         })
     }
 
@@ -214,7 +219,7 @@ impl<'a> Part<'a> {
     /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
     /// replaced.
     pub(super) fn finish(mut self, destination: &Destination) -> io::Result<OsString> {
-        self.files.content.sync_all()?;
+        self.files.content.sync_data().inspect_err(|_| self.is_damaged = true)?;
         let named = give_name(self.folder, &self.sha256, destination);
         self.is_over =
             named.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::AlreadyExists, |_| true);
@@ -253,7 +258,7 @@ fn write_chunks(
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
-        if self.is_over {
+        if self.is_over || self.is_damaged {
             return;
         }
         if self.written.so_far.bytes == 0 {

@@ -45,6 +45,9 @@ struct Kept {
     /// Those without a record, and when the last record was written.
     unrecorded: Vec<Piece>,
     recorded_at: Instant,
+    /// Whether waiting for the disk has failed. The system tells that only once, and what it could not write then is lost; so
+    /// nothing is recorded any more.
+    is_damaged: bool,
     is_over: bool,
 }
 
@@ -68,6 +71,7 @@ impl PieceStore {
             has_state: part::kept(&folder, sha256) > 0,
             unrecorded: Vec::new(),
             recorded_at: Instant::now(),
+            is_damaged: false,
             is_over: false,
         };
         Ok((Self { folder, path, bytes, sha256: *sha256, part, kept: Mutex::new(kept) }, here))
@@ -95,13 +99,15 @@ impl PieceStore {
             if kept.is_over || kept.pieces.contains_key(&piece.number) {
                 return Ok(false);
             }
-            kept.pieces.insert(piece.number, None);
-            if std::mem::take(&mut kept.has_state) {
+            if kept.has_state {
                 // What follows may change the bytes that it counts.
                 self.folder
                     .remove(part::name(&self.sha256, STATE))
+                    .and_then(|()| self.folder.sync())
                     .map_err(FileError::of("receive the file", &self.path))?;
+                kept.has_state = false;
             }
+            kept.pieces.insert(piece.number, None);
         }
         let written = self.part.write_all_at(content, piece.number * PIECE_BYTES);
         let due = {
@@ -125,8 +131,16 @@ impl PieceStore {
         if pieces.is_empty() {
             return Ok(());
         }
-        self.part.sync_data()?;
+        self.sync()?;
         add_records(&self.lock().records, pieces)
+    }
+
+    /// Waits until what was written is on the disk.
+    fn sync(&self) -> io::Result<()> {
+        if self.lock().is_damaged {
+            return Err(io::Error::other("the disk has not taken all that was written; repeat the command"));
+        }
+        self.part.sync_data().inspect_err(|_| self.lock().is_damaged = true)
     }
 
     /// Lets these pieces be written again.
@@ -154,7 +168,7 @@ impl PieceStore {
         let named = self
             .part
             .set_len(self.bytes)
-            .and_then(|()| self.part.sync_all())
+            .and_then(|()| self.sync())
             .and_then(|()| part::give_name(&self.folder, &self.sha256, destination));
         let (bytes, sha256) = (self.bytes, self.sha256);
         match named {
@@ -215,7 +229,7 @@ impl Drop for PieceStore {
 
 /// Whether an earlier transfer has left pieces of this content in a folder.
 pub(super) fn has_pieces(folder: &Folder, sha256: &Digest) -> bool {
-    folder.open_file(part::name(sha256, PIECES)).is_ok()
+    !recorded(folder, sha256).is_empty()
 }
 
 /// The pieces that have records. If one was replaced, the last record counts.
@@ -275,3 +289,6 @@ fn parse(record: &[u8; RECORD_LENGTH]) -> Piece {
     number.copy_from_slice(&record[..8]);
     Piece { number: u64::from_le_bytes(number), from: link(8), to: link(8 + DIGEST_BYTES) }
 }
+
+#[cfg(test)]
+mod tests;

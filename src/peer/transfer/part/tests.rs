@@ -1,3 +1,4 @@
+use std::os::fd::OwnedFd;
 use std::thread;
 
 use tempfile::TempDir;
@@ -73,4 +74,32 @@ fn only_what_was_written_counts() {
     assert_eq!(part.digest(), Digest::of(b"one"));
     drop(part);
     assert_eq!(kept(&folder, &SHA256), 3);
+}
+
+#[test]
+fn what_the_disk_may_have_lost_does_not_count() {
+    let (_dir, folder) = folder();
+    let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
+    let (mut read, write_end) = io::pipe().expect("a pipe");
+    // It takes all that is written, and there is no disk to wait for.
+    let file = std::mem::replace(&mut part.files.content, File::from(OwnedFd::from(write_end)));
+    let drain = thread::spawn(move || io::copy(&mut read, &mut io::sink()));
+    let chunks = (1..100_000).map(|end| chunk(b"x", end * RECORD_BYTES)).collect();
+    let (written, _) = write(&mut part, chunks);
+    assert!(written.is_err(), "nobody can wait until a pipe is on disk");
+    // From now on the system has forgotten it.
+    part.files.content = file;
+    part.files.content.set_len(100_000 * RECORD_BYTES).expect("a sparse file");
+    drop(part);
+    drain.join().expect("the pipe is closed").expect("it can be read");
+    assert_eq!(kept(&folder, &SHA256), 0);
+}
+
+#[test]
+fn a_receiver_that_was_killed_at_once_has_left_nothing_to_continue() {
+    let (_dir, folder) = folder();
+    // Without what dropping does, as when the process is killed.
+    std::mem::forget(Part::open(&folder, &SHA256, 0).expect("a new part"));
+    assert_eq!(kept(&folder, &SHA256), 0);
+    assert!(!pieces::has_pieces(&folder, &SHA256));
 }
