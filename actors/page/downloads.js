@@ -2,7 +2,7 @@
 // holder: so each part is checked when it arrives, and the file is never in memory as a whole.
 
 import { hex } from "./bytes.js";
-import { Gather, receivePieces, Refused } from "./gather.js";
+import { Gather, Later, receivePieces, Refused } from "./gather.js";
 import { linkBehind, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
 import { Plan } from "./plan.js";
@@ -66,7 +66,7 @@ export class Downloads {
       await this.#gather(download, hits.slice(0, HOLDERS_MAX));
     } catch (error) {
       const kept = plan.bytesOf(download.kept);
-      const failed = error instanceof Refused ? error.message : `The file could not be fetched: ${error.message}`;
+      const failed = error instanceof Refused || error instanceof Later ? error.message : `The file could not be fetched: ${error.message}`;
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
       return { error: stop.signal.aborted ? cancelled : failed, kept };
     } finally {

@@ -41,7 +41,8 @@ export class Files {
    * whenever it changes, and in the end with what the transfer needs, or with an error.
    * @param {import("./engine.js").Engine} engine
    * @param {{id: number, hit: object, offset: number, end?: number, reply: (answer: {place?: number, error?: string,
-   *   ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted
+   *   later?: "Away" | "Busy", ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted `later`: why it may go well if it is
+   *   requested once more.
    */
   fetch(engine, wanted) {
     const contact = engine.contact(wanted.hit.peer);
@@ -64,7 +65,7 @@ export class Files {
     // A holder that is away tells the place when it is back.
     const fail = () => {
       if (this.#requests.get(hex(content.transfer))?.place !== null) return;
-      this.#end(content.transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.` });
+      this.#end(content.transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.`, later: "Away" });
     };
     this.#signal(contact, encode(fileRequest, content), fail);
   }
@@ -113,7 +114,7 @@ export class Files {
     for (const { content, hit, contact, place } of this.#requests.values()) {
       contact.requestsDue.length = 0;
       if (place !== null || content.wish.type === "Pieces") continue;
-      this.#end(content.transfer, { error: `The connection was lost before ${hit.peer} could answer. Try again.` });
+      this.#end(content.transfer, { error: `The connection was lost before ${hit.peer} could answer. Try again.`, later: "Away" });
     }
   }
 
@@ -146,7 +147,8 @@ export class Files {
       this.#requests.delete(hex(transfer));
       return this.#request(engine, wanted, QUEUE);
     }
-    if (verdict.type !== "Ready") return this.#end(transfer, { error: `${hit.peer} ${REFUSALS[verdict.type]}.` });
+    const later = verdict.type === "Busy" ? { later: "Busy" } : {};
+    if (verdict.type !== "Ready") return this.#end(transfer, { error: `${hit.peer} ${REFUSALS[verdict.type]}.`, ...later });
     if (verdict.bytes !== hit.file.bytes) return this.#end(transfer, { error: `${hit.peer} ${REFUSALS.Changed}.` });
     this.#requests.delete(hex(transfer));
     return reply({ ready: { transfer, key: await fileKey(content.secret, transfer, verdict.salt) } });

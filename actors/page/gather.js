@@ -6,8 +6,22 @@ import { receiveChunks } from "./transfer.js";
 /** How many transfers of a holder may fail without a piece between. */
 const FAILURES_MAX = 2;
 
+/** How long a holder is left alone after something has gone wrong: it may be without a connection for a moment. */
+const PAUSE = 2000;
+/** How many pauses in a row a holder gets that is away. */
+const PAUSES_MAX = 15;
+
 /** The request has come to nothing. The message says why. */
 export class Refused extends Error {}
+
+/** The holder cannot answer now. That says nothing against it. */
+export class Later extends Error {
+  /** @param {string} message @param {boolean} isBusy Whether it has answered, so that it is worth any number of further requests. */
+  constructor(message, isBusy) {
+    super(message);
+    this.isBusy = isBusy;
+  }
+}
 
 /** What several holders are asked for, and what has arrived of it. */
 export class Gather {
@@ -17,6 +31,8 @@ export class Gather {
   #signal;
   /** What stops the transfer of a holder. @type {Map<string, AbortController>} */ #underway = new Map();
   /** Why the last transfer has failed. */ #failure = null;
+  /** Aborted when nobody is needed any more. */ #over = new AbortController();
+  #pause;
 
   /**
    * @param {import("./plan.js").Plan} plan
@@ -24,14 +40,19 @@ export class Gather {
    *   pieces from a holder, and waits for `take` with each.
    * @param {(piece: import("./plan.js").Piece) => Promise<void>} keep Called with each piece that may be right.
    * @param {AbortSignal} signal Cancels it.
+   * @param {(signal: AbortSignal) => Promise<void>} [pause] Waits, at most until the signal.
    */
-  constructor(plan, receive, keep, signal) {
-    [this.#plan, this.#receive, this.#keep, this.#signal] = [plan, receive, keep, signal];
-    signal.addEventListener("abort", () => this.#underway.forEach((stop) => stop.abort()));
+  constructor(plan, receive, keep, signal, pause = rest) {
+    [this.#plan, this.#receive, this.#keep, this.#signal, this.#pause] = [plan, receive, keep, signal, pause];
+    signal.addEventListener("abort", () => {
+      this.#over.abort();
+      this.#underway.forEach((stop) => stop.abort());
+    });
   }
 
   /** Receives all that is missing. @param {object[]} hits One for each holder. @throws {Error} Nobody is left to ask. */
   async fetch(hits) {
+    if (this.#plan.isDone || this.#signal.aborted) this.#over.abort();
     await Promise.all(hits.map((hit) => this.#ask(hit, hits.length)));
     const liars = [...this.#plan.liars].join(" and ");
     if (!this.#plan.isDone) throw this.#failure ?? new Error(`${liars} has sent something else than this file.`);
@@ -41,33 +62,54 @@ export class Gather {
   async #ask(hit, holders) {
     const { peer } = hit;
     const plan = this.#plan;
-    let failures = 0;
-    while (failures < FAILURES_MAX && !plan.isDone && !plan.liars.has(peer) && !this.#signal.aborted) {
-      const stop = new AbortController();
-      this.#underway.set(peer, stop);
-      try {
-        await this.#receive(hit, plan.give(peer, holders), stop.signal, (piece) => {
-          failures = 0;
-          return this.#arrived(peer, piece);
-        });
-      } catch (error) {
-        // A transfer that was stopped says nothing about the holder.
-        if (stop.signal.aborted) continue;
-        failures = error instanceof Refused ? FAILURES_MAX : failures + 1;
-        this.#failure = error;
-      } finally {
-        this.#underway.delete(peer);
-        plan.ended(peer);
-      }
+    let [failures, pauses] = [0, 0];
+    const mayGo = () => failures < FAILURES_MAX && pauses < PAUSES_MAX && !plan.liars.has(peer);
+    while (mayGo() && !this.#over.signal.aborted) {
+      const error = await this.#askOnce(hit, holders, () => ([failures, pauses] = [0, 0]));
+      if (!error) continue;
+      this.#failure = error;
+      if (!(error instanceof Later)) failures = error instanceof Refused ? FAILURES_MAX : failures + 1;
+      else if (!error.isBusy) pauses += 1;
+      if (mayGo()) await this.#pause(this.#over.signal);
+    }
+  }
+
+  /** Asks a holder for one run of pieces. Returns why not all of it came, unless others have sent it. */
+  async #askOnce(hit, holders, onPiece) {
+    const { peer } = hit;
+    const stop = new AbortController();
+    this.#underway.set(peer, stop);
+    try {
+      await this.#receive(hit, this.#plan.give(peer, holders), stop.signal, (piece) => {
+        onPiece();
+        return this.#arrived(peer, piece);
+      });
+      return null;
+    } catch (error) {
+      // A transfer that was stopped says nothing about the holder.
+      return stop.signal.aborted ? null : error;
+    } finally {
+      this.#underway.delete(peer);
+      this.#plan.ended(peer);
     }
   }
 
   async #arrived(peer, piece) {
     const isKept = this.#plan.arrived(peer, piece);
+    if (this.#plan.isDone) this.#over.abort();
     // Others may have nothing more to send now.
     for (const [holder, stop] of this.#underway) if (this.#plan.isIdle(holder)) stop.abort();
     if (isKept) await this.#keep(piece);
   }
+}
+
+/** Waits for a while, at most until the signal. */
+function rest(signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, PAUSE);
+    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+    if (signal.aborted) resolve(clearTimeout(timer));
+  });
 }
 
 /**

@@ -12,7 +12,7 @@ import { frameToServer, messageToPeer } from "./protocol.js";
 import { sendFile, sendFiles } from "./transfer.js";
 import { linked } from "./pieces.js";
 import { Downloads } from "./downloads.js";
-import { Refused } from "./gather.js";
+import { Later, Refused } from "./gather.js";
 import { ServerError, Socket } from "./socket.js";
 
 const RECONNECT_FIRST = 100;
@@ -207,10 +207,10 @@ export class Owner {
     this.#requests += 1;
     const id = this.#requests;
     return new Promise((resolve, reject) => {
-      const reply = ({ ready, place, error }) => {
+      const reply = ({ ready, place, error, later }) => {
         if (place) onPlace(place);
         else if (ready) resolve(ready);
-        else reject(new Refused(error));
+        else reject(later ? new Later(error, later === "Busy") : new Refused(error));
       };
       signal.addEventListener("abort", () => {
         this.#push({ type: "leave", id });

@@ -1,7 +1,7 @@
 // plan.js and gather.js.
 
 import { FIRST_LINK, linkBehind, linked, PIECE_BYTES, totalBehind } from "/switchboard/pieces.js";
-import { Gather, Refused } from "/switchboard/gather.js";
+import { Gather, Later, Refused } from "/switchboard/gather.js";
 import { Plan } from "/switchboard/plan.js";
 import { isForSeveral, isTooLarge } from "/switchboard/downloads.js";
 import { sha256 as digest } from "/switchboard/crypto.js";
@@ -94,6 +94,41 @@ export async function kept() {
   same(planWith(first).isDone, false, "one does not begin where a file begins");
 }
 
+const noPause = async () => {};
+
+/** Holders that cannot answer for a while, and one that is away for good. */
+export async function pauses() {
+  const { sha256, pieces } = await made();
+  const plan = new Plan(BYTES, sha256);
+  let calls = 0;
+  let paused = 0;
+  const receive = async ({ peer }, wanted, signal, take) => {
+    if (peer === "away") throw new Later("it is away", false);
+    calls += 1;
+    // The queue stays full for longer than a holder may be away.
+    if (calls <= 20) throw new Later("its queue is full", true);
+    if (calls % 2 === 0) throw new Error("the connection is lost");
+    for (const piece of pieces(wanted)) await take(piece);
+  };
+  const signal = new AbortController().signal;
+  await new Gather(plan, receive, async () => {}, signal, async () => (paused += 1)).fetch([{ peer: "a" }]);
+  same([await digestOf(plan), paused, calls], [sha256, 20 + (calls - 21) / 2, calls], "one pause after each failure");
+  paused = 0;
+  const gather = new Gather(new Plan(BYTES, sha256), receive, async () => {}, signal, async () => (paused += 1));
+  await refuses(Later, () => gather.fetch([{ peer: "away" }]), "one that does not come back");
+  same(paused, 14, "how often it is waited for");
+
+  // A holder that pauses does not keep the others from ending.
+  const done = new Plan(BYTES, sha256);
+  const late = async ({ peer }, wanted, _, take) => {
+    if (peer === "busy") throw new Later("its queue is full", true);
+    for (const piece of pieces(wanted)) await take(piece);
+  };
+  const untilOver = (over) => new Promise((resolve) => over.addEventListener("abort", resolve));
+  await new Gather(done, late, async () => {}, signal, untilOver).fetch([{ peer: "busy" }, { peer: "a" }]);
+  same(done.isDone, true, "the other one has sent all");
+}
+
 /** A file from holders that do their part, and others. */
 export async function gathers() {
   const { sha256, pieces } = await made();
@@ -115,7 +150,7 @@ export async function gathers() {
   };
   const keep = async ({ number }) => keptPieces.push(number);
   const hits = ["busy", "gone", "changed", "liar", "a", "b"].map((peer) => ({ peer }));
-  await new Gather(plan, receive, keep, new AbortController().signal).fetch(hits);
+  await new Gather(plan, receive, keep, new AbortController().signal, noPause).fetch(hits);
   same(await digestOf(plan), sha256, "the file");
   same([[...plan.liars], calls.get("gone"), calls.get("changed")], [["liar"], 2, 1], "the others");
   same(new Set(keptPieces).size, PIECES, "every piece is kept");
@@ -127,7 +162,7 @@ export async function gathers() {
   const fetching = new Gather(none, receive, keep, stop.signal).fetch([{ peer: "busy" }]);
   stop.abort();
   await refuses(Error, () => fetching, "one that is cancelled");
-  await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal).fetch([{ peer: "gone" }]), "nobody is left");
+  await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal, noPause).fetch([{ peer: "gone" }]), "nobody is left");
 }
 
 /** Which files are fetched, and from how many. */
