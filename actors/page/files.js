@@ -173,7 +173,11 @@ export class Files {
     if (this.slots.serves(waiting.id)) return this.#answer(waiting, { type: "Busy" });
     const { refusal } = this.#granted(request);
     if (refusal) return this.#answer(waiting, { type: refusal });
-    if (this.slots.hasRoomFor(contact.peer)) return this.#offer(engine, waiting);
+    if (this.slots.hasRoomFor(contact.peer)) {
+      // One that is repeated while it waits must not be offered from the queue too.
+      this.slots.withdraw(waiting.id, contact.peer);
+      return this.#offer(engine, waiting);
+    }
     // A request in the queue is answered with its place.
     const mayWait = "route" in request.wish;
     if (!mayWait || !this.slots.enqueue(waiting)) this.#answer(waiting, { type: "Busy" });

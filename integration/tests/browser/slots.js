@@ -1,6 +1,6 @@
 // slots.js, and requests for many files in files.js.
 
-import { fileAnswer, manyRequest } from "/switchboard/protocol.js";
+import { fileAnswer, fileRequest, manyRequest } from "/switchboard/protocol.js";
 import { decode, encode } from "/switchboard/postcard.js";
 import { Files } from "/switchboard/files.js";
 import { Slots } from "/switchboard/slots.js";
@@ -64,6 +64,25 @@ export function leaving() {
   same([slots.enqueue(request("b1", "b")), slots.counts.waiting], [true, 256], "when one has left");
   slots.forget("0");
   same(slots.counts.waiting, 225, "when a peer is blocked");
+}
+
+/** A request that is repeated while it waits, when a slot has become free. */
+export async function repeated() {
+  const sha256 = new Uint8Array(32);
+  const shared = [{ name: "x.txt", bytes: 1, sha256, links: [], keywords: ["x"], file: new Blob(["x"]) }];
+  const files = Object.assign(new Files(), { shared });
+  const engine = { transfers: [], now: 0 };
+  const contact = { peer: "a", answersDue: new Map() };
+  for (const id of ["a1", "a2"]) files.slots.serve(id, "a");
+  const wish = { type: "Queue", route: "Server" };
+  const asked = { transfer: new Uint8Array(16), secret: new Uint8Array(32), name: "x.txt", sha256, offset: 0, wish };
+  const ask = () => files.request(engine, contact, 1, encode(fileRequest, asked));
+  await ask();
+  same(files.slots.counts, { sending: 2, waiting: 1 }, "it waits");
+  for (const id of ["a1", "a2"]) files.slots.free(id);
+  await ask();
+  await files.serveQueue(engine);
+  same([engine.transfers.length, files.slots.counts], [1, { sending: 1, waiting: 0 }], "it is offered once");
 }
 
 /** Requests for many files, some of which are not shared any more. */
