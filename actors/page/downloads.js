@@ -21,6 +21,13 @@ export const isTooLarge = ({ bytes }) => bytes > FILE_BYTES_MAX;
 /** @param {object} file What was found. @returns {boolean} Whether it is worth asking several holders at once. */
 export const isForSeveral = (file) => !isTooLarge(file) && piecesOf(file.bytes) >= PIECES_LEAST;
 
+/**
+ * Holders publish the length of a file beside its digest, and one may publish a false one. So only those are asked together that
+ * say the same. @param {object[]} hits Of one digest. @returns {object[][]} Those of the same length, the largest group first.
+ */
+export const byLength = (hits) =>
+  [...Map.groupBy(hits, ({ file }) => String(file.bytes)).values()].sort((one, other) => other.length - one.length);
+
 /** The transfers to this page. */
 export class Downloads {
   #ask;
@@ -52,9 +59,10 @@ export class Downloads {
    *   from whom, and who has sent something else. If it failed, how many bytes are kept.
    */
   async fetch(hits, unix, onProgress) {
-    const { file: { bytes, sha256 } } = hits[0];
+    const asked = byLength(hits)[0];
+    if (isTooLarge(asked[0].file)) return { error: TOO_LARGE };
+    const { file: { bytes, sha256 } } = asked[0];
     const id = hex(sha256);
-    if (isTooLarge(hits[0].file)) return { error: TOO_LARGE };
     if (this.#stops.has(id)) return { error: "This content is being fetched already." };
     const stop = new AbortController();
     this.#stops.set(id, stop);
@@ -63,7 +71,7 @@ export class Downloads {
     const download = { plan, parts, kept: new Set(), signal: stop.signal, onProgress };
     try {
       await this.#restore(download, (await parts?.begin(sha256, unix).catch(() => [])) ?? [], bytes);
-      await this.#gather(download, hits.slice(0, HOLDERS_MAX));
+      await this.#gather(download, asked.slice(0, HOLDERS_MAX));
     } catch (error) {
       const kept = plan.bytesOf(download.kept);
       const failed = error instanceof Refused || error instanceof Later ? error.message : `The file could not be fetched: ${error.message}`;

@@ -3,7 +3,7 @@
 import { element, ordinal, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
-import { isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
+import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
 
 /** Who has sent a file that came from several. */
 function senders(shares, liars) {
@@ -11,6 +11,9 @@ function senders(shares, liars) {
   const lies = liars.map((peer) => ` ${peer} has sent something else than this file; it was taken from others.`);
   return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies.join("");
 }
+
+/** Whether a holder can be asked. */
+const isUsable = ({ online, file }) => online && !isTooLarge(file);
 
 /** What the page shows of a match. */
 export class HitView {
@@ -25,19 +28,23 @@ export class HitView {
 
   /** @param {import("./tabs.js").Tabs} tabs @param {{holders: number, hits: object[]}} match */
   constructor(tabs, { holders, hits }) {
-    [this.#tabs, this.#hits] = [tabs, hits];
-    const [{ file }] = hits;
+    const groups = byLength(hits);
+    [this.#tabs, this.#hits] = [tabs, groups.flat()];
+    const [{ file }] = this.#hits;
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
-    if (isTooLarge(file)) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
-    this.#buttons = hits.map((hit) => this.#button(`Fetch from ${hit.peer}`, [hit]));
-    hits.forEach(({ online }, at) => (this.#buttons[at].disabled = !online || isTooLarge(file)));
+    if (hits.every((hit) => isTooLarge(hit.file))) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
+    const length = (hit) => (groups.length > 1 ? `, ${size(hit.file.bytes)}` : "");
+    this.#buttons = this.#hits.map((hit) => this.#button(`Fetch from ${hit.peer}${length(hit)}`, [hit]));
+    this.#hits.forEach((hit, at) => (this.#buttons[at].disabled = !isUsable(hit)));
     const here = hits.filter(({ online }) => online);
-    if (here.length > 1 && isForSeveral(file)) this.#buttons.unshift(this.#button(`Fetch from ${here.length} holders at once`, here));
+    const together = groups.map((group) => group.filter(isUsable)).filter((group) => group.length > 1 && isForSeveral(group[0].file));
+    this.#buttons.unshift(...together.map((group) => this.#button(`Fetch from ${group.length} holders at once${length(group[0])}`, group)));
     this.#cancel.addEventListener("click", () => this.cancel());
     const many = holders > 1 ? `${holders} holders, ` : "";
     const names = new Set(hits.map((hit) => hit.file.name));
     names.delete(file.name);
     const others = [...names].map((name) => element("p", {}, "also called ", element("bdi", {}, readable(name))));
+    if (groups.length > 1) others.push(element("p", {}, "Its holders do not agree about its length, so some of them are wrong."));
     this.element = element(
       "li",
       { "data-file": file.name },
@@ -64,9 +71,9 @@ export class HitView {
 
   /** Fetches it from those who are here, unless that was done or is being done. */
   async fetch() {
-    const hits = this.#hits.filter(({ online }) => online);
-    const isUsable = this.#buttons.some((button) => !button.disabled);
-    if (isUsable && this.link === null) await this.#fetch(hits);
+    const hits = this.#hits.filter(isUsable);
+    const isIdle = this.#buttons.some((button) => !button.disabled);
+    if (isIdle && hits.length > 0 && this.link === null) await this.#fetch(hits);
   }
 
   /** Gives up what is being fetched. What has arrived stays on the disk. */

@@ -2,8 +2,9 @@
 
 import { FIRST_LINK, linkBehind, linked, PIECE_BYTES, totalBehind } from "/switchboard/pieces.js";
 import { Gather, Later, Refused } from "/switchboard/gather.js";
+import { HitView } from "/switchboard/hitview.js";
 import { Plan } from "/switchboard/plan.js";
-import { isForSeveral, isTooLarge } from "/switchboard/downloads.js";
+import { Downloads, isForSeveral, isTooLarge } from "/switchboard/downloads.js";
 import { sha256 as digest } from "/switchboard/crypto.js";
 import { refuses, same } from "/test/check.js";
 
@@ -163,6 +164,25 @@ export async function gathers() {
   stop.abort();
   await refuses(Error, () => fetching, "one that is cancelled");
   await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal, noPause).fetch([{ peer: "gone" }]), "nobody is left");
+}
+
+/** Holders that publish another length for one content. */
+export async function lengths() {
+  const digest = new Uint8Array(32);
+  const hit = (peer, bytes) => ({ peer, online: true, file: { name: "x.bin", bytes, sha256: digest, keywords: ["x"] } });
+  const hits = [hit("liar", 2 ** 40), hit("a", BYTES), hit("b", BYTES)];
+  const asked = [];
+  const ask = async (command) => (asked.push(command.hits.map(({ peer }) => peer)), { error: "It is not fetched." });
+  const { element } = new HitView({ ask }, { holders: 3, hits });
+  const buttons = [...element.querySelectorAll("button:not(.cancel)")];
+  const texts = buttons.map(({ textContent, disabled }) => `${textContent.split(",")[0]}${disabled ? " is disabled" : ""}`);
+  same(texts, ["Fetch from 2 holders at once", "Fetch from a", "Fetch from b", "Fetch from liar is disabled"], "the buttons");
+  buttons[0].click();
+  same(asked, [["a", "b"]], "who is asked together");
+  const wanted = [];
+  const downloads = new Downloads(0, async ({ hit: { peer } }) => (wanted.push(peer), Promise.reject(new Refused("no"))), () => ({}));
+  await downloads.fetch(hits, 0, () => {});
+  same(wanted.sort(), ["a", "b"], "who is asked for pieces of one length");
 }
 
 /** Which files are fetched, and from how many. */
