@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::iter;
 use std::ops::Range;
 use std::str::FromStr;
 
 use crate::audience::BadAudience;
 use crate::checked_text::checked_text;
-use crate::file_name::BadFileName;
+use crate::file_name::{BadFileName, FILE_NAME_BYTES_MAX};
 use crate::words;
 use crate::{Audience, FileName};
 
@@ -99,8 +100,9 @@ pub enum BadEntry {
     )]
     SecondComma,
     #[error(
-        "expected a comma before {0}; put a file name that ends like this into double quotes; until this is corrected, nobody may \
-         fetch the file"
+        "expected a comma before {}; put a file name that has an @ behind a space into double quotes; until this is corrected, \
+         nobody may fetch a file that could be meant",
+        crate::escape::Escaped(.0)
     )]
     NoCommaBefore(String),
     #[error("a double quote is not closed on its line; inside quotes, write \"\" for one double quote")]
@@ -180,7 +182,7 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     let mut is_full = false;
     while reader.skip_to_entry() {
         let start = reader.at;
-        let Entry { keyword, name, file, audience } = match reader.entry() {
+        let Entry { keyword, name, file, or_files, audience } = match reader.entry() {
             Ok(entry) => entry,
             Err((at, reason)) => {
                 reader.skip_broken_entry();
@@ -192,7 +194,8 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
             Ok(Audience::Everyone) => {}
             Ok(audience) => parsed.limits.push((file.clone(), audience)),
             Err((at, reason)) => {
-                parsed.limits.push((file, Audience::nobody()));
+                let closed = iter::once(file).chain(or_files);
+                parsed.limits.extend(closed.map(|file| (file, Audience::nobody())));
                 parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
                 continue;
             }
@@ -234,6 +237,8 @@ struct Entry<'t> {
     /// The name as it is in the text.
     name: Cow<'t, str>,
     file: FileName,
+    /// What the file may be instead, if it is not clear where the names begin.
+    or_files: Vec<FileName>,
     audience: Result<Audience, Misplaced>,
 }
 
@@ -270,9 +275,16 @@ impl<'t> Reader<'t> {
         let is_quoted = self.text[name_at..].starts_with('"');
         let mut name = self.item()?;
         let mut audience = self.audience();
-        if !is_quoted && let Some(at) = names_in(&name) {
-            let names = name[at..].to_owned();
-            audience = Err((name_at, BadEntry::NoCommaBefore(names)));
+        let mut or_files = Vec::new();
+        let first = marks_in(&name).next().filter(|_| !is_quoted);
+        if let Some(at) = first {
+            let mark = name[at..].chars().take(ENTRY_SHOWN_CHARS).take_while(|c| !c.is_whitespace());
+            audience = Err((name_at + at, BadEntry::NoCommaBefore(mark.collect())));
+            if name[at..].parse::<Audience>().is_err() {
+                let ends = marks_in(&name).skip(1).take_while(|end| *end <= FILE_NAME_BYTES_MAX);
+                let ends = ends.chain([name.len()]);
+                or_files = ends.filter_map(|end| name[..end].trim_end().parse().ok()).collect();
+            }
             name = name[..at].trim_end().to_owned().into();
         }
         let bad_item = |at: usize, bad: BadEntry| match &audience {
@@ -282,7 +294,7 @@ impl<'t> Reader<'t> {
         };
         let keyword = keyword.parse().map_err(|bad: BadKeyword| bad_item(keyword_at, bad.into()))?;
         let file = name.parse().map_err(|bad: BadFileName| bad_item(name_at, bad.into()))?;
-        Ok(Entry { keyword, name, file, audience })
+        Ok(Entry { keyword, name, file, or_files, audience })
     }
 
     /// Reads the names behind the file name, if there are any. Anything else is a typing error, or the next entry without a
@@ -377,6 +389,8 @@ pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> 
         match reader.entry() {
             // Behind a second comma there may be another entry.
             Ok(Entry { audience: Err((_, BadEntry::SecondComma)), .. }) => {}
+            // It may be for another file.
+            Ok(Entry { or_files, .. }) if !or_files.is_empty() => {}
             Ok(Entry { keyword, file, .. }) if is_removed(&keyword, &file) => {
                 let place = with_its_line(text, entry_at, reader.at);
                 kept.push_str(&text[copied..place.start.max(copied)]);
@@ -435,18 +449,13 @@ pub fn write_limited<'a>(
     text
 }
 
-/// Where names of peers begin that an item without quotes ends with. They belong behind a comma.
-fn names_in(item: &str) -> Option<usize> {
-    let at = item
-        .char_indices()
-        .zip(item.chars().skip(1))
-        .find(|((_, c), next)| c.is_whitespace() && *next == '@');
-    let at = at.map(|((at, c), _)| at + c.len_utf8())?;
-    item[at..].parse::<Audience>().is_ok().then_some(at)
+/// Where names of peers may begin in an item without quotes: at each `@` behind white space. They belong behind a comma.
+fn marks_in(item: &str) -> impl Iterator<Item = usize> {
+    item.match_indices('@').map(|(at, _)| at).filter(|at| item[..*at].ends_with(char::is_whitespace))
 }
 
 fn write_item(item: &str, text: &mut String) {
-    if item.contains([',', ';']) || item.starts_with(['"', '#']) || names_in(item).is_some() {
+    if item.contains([',', ';']) || item.starts_with(['"', '#']) || marks_in(item).next().is_some() {
         text.push('"');
         text.push_str(&item.replace('"', "\"\""));
         text.push('"');

@@ -142,18 +142,46 @@ fn a_limit_that_cannot_be_read_admits_nobody() {
 
 #[test]
 fn a_limit_without_its_comma_or_mark_admits_nobody() {
-    let text = "exam, exams/** @ben @Ann;\nexam, a.txt, ben; k, notes @home page.txt; \"k\", \"n @home\"; sea, b.txt\nsky, c.txt;";
+    let text = "exam, exams/** @ben @Ann;\nexam, a.txt, ben; k, \"notes @home page.txt\"; \"k\", \"n @home\"; sea, b.txt\nsky, c.txt;";
     let parsed = parse(text);
     assert_eq!(parsed.pairs, [pair("k", "notes @home page.txt"), pair("k", "n @home")]);
     assert_eq!(limits(&parsed), [("exams/**", Audience::nobody()), ("a.txt", Audience::nobody())]);
     let found: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason.clone())).collect();
-    let no_comma = BadEntry::NoCommaBefore("@ben @Ann".into());
-    assert_eq!(found, [(1, 7, no_comma), (2, 12, BadEntry::SecondComma), (3, 4, BadEntry::SecondComma)]);
+    let no_comma = BadEntry::NoCommaBefore("@ben".into());
+    assert_eq!(found, [(1, 16, no_comma), (2, 12, BadEntry::SecondComma), (3, 4, BadEntry::SecondComma)]);
     let written = write([(&keyword("k @x"), &pair("k", "n @home").1)]);
     assert_eq!(written, "\"k @x\", \"n @home\";\n");
     let (left, removed) =
         without("k, a.txt, x, b.txt; k, a.txt @ben; k, c.txt", |_, file| file.as_str() == "a.txt");
     assert_eq!((left.as_str(), removed), ("k, a.txt, x, b.txt; k, c.txt", 1), "b.txt may be another entry");
+}
+
+#[test]
+fn a_mistake_in_names_without_a_comma_closes_every_file_that_could_be_meant() {
+    let nobody =
+        |files: &[&'static str]| files.iter().map(|file| (*file, Audience::nobody())).collect::<Vec<_>>();
+    for (entry, column, files) in [
+        ("exam, a @x y.txt @ben", 9, &["a", "a @x y.txt", "a @x y.txt @ben"][..]),
+        ("exam, a.txt @ben ann", 13, &["a.txt", "a.txt @ben ann"]),
+        ("exam, a.txt @be/n", 13, &["a.txt", "a.txt @be/n"]),
+        ("exam, a.txt @", 13, &["a.txt", "a.txt @"]),
+        ("exam, a.txt\t@\u{1b}ben", 13, &["a.txt"]),
+        ("exam, a.txt @@ben, @ann", 13, &["a.txt", "a.txt @@ben"]),
+        ("exam, a.txt @ben, @ann", 13, &["a.txt"]),
+    ] {
+        let text = format!("sea, b.txt;\n{entry};\nsky, c.txt;");
+        let parsed = parse(&text);
+        assert_eq!(parsed.pairs, [pair("sea", "b.txt"), pair("sky", "c.txt")], "{entry}");
+        assert_eq!(limits(&parsed), nobody(files), "{entry}");
+        let places: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column)).collect();
+        assert_eq!(places, [(2, column)], "{entry}");
+        let said = parsed.problems[0].to_string();
+        assert!(said.contains("expected a comma before @") && !said.contains('\u{1b}'), "{said}");
+        let (left, _) = without(&text, |_, file| file.as_str() == "a.txt");
+        assert_eq!(left == text, files.len() > 1, "it may be for another file: {left}");
+    }
+    let many = format!("k, {}", "a @".repeat(1 << 20));
+    assert!(limits(&parse(&many)).len() < 512, "not as many as there are marks");
 }
 
 #[test]
