@@ -23,8 +23,8 @@ const KEYWORD_FILE_MODE: u32 = 0o666;
 ///
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::LooksLikeName`],
-/// [`ShareError::NoKeyword`], [`ShareError::Missing`], [`ShareError::Folder`], [`ShareError::BadLimit`], [`ShareError::Io`]; then
-/// `keyword.txt` is unchanged.
+/// [`ShareError::NoKeyword`], [`ShareError::Missing`], [`ShareError::Folder`], [`ShareError::Hidden`], [`ShareError::BadLimit`],
+/// [`ShareError::Io`]; then `keyword.txt` is unchanged.
 pub fn add_entries(
     home: &Home,
     file: &str,
@@ -40,6 +40,9 @@ pub fn add_entries(
     if let Ok(whole) = str::from_utf8(&text) {
         let is_hiding = |keyword: &Keyword, file: &FileName| *file == name && keyword.as_str() == NOT_SHARED;
         text = keyword::without(whole, is_hiding).0.into_bytes();
+    }
+    if let Some(entry) = hiding(&keyword::parse(&String::from_utf8_lossy(&text)).pairs, &name) {
+        return Err(ShareError::Hidden { entry: entry.clone(), name });
     }
     let there = Named::in_text(&text, &name);
     let only_limits = audience.is_some() && !there.keywords.is_empty();
@@ -152,13 +155,21 @@ fn is_there(home: &Home, name: &FileName) -> bool {
 /// Whether the entry of a folder shares a file, or some of the files of a folder, that no entry hides.
 fn is_in_shared_folder(text: &[u8], name: &FileName) -> bool {
     let pairs = keyword::parse(&String::from_utf8_lossy(text)).pairs;
-    let (hiding, sharing): (Vec<_>, Vec<_>) =
-        pairs.iter().partition(|(keyword, _)| keyword.as_str() == NOT_SHARED);
+    let mut sharing = pairs.iter().filter(|(keyword, _)| keyword.as_str() != NOT_SHARED);
+    sharing.any(|(_, entry)| FolderEntry::of(entry).is_some_and(|entry| entry.covers(name)))
+        && hiding(&pairs, name).is_none()
+}
+
+/// The name in an entry that hides a file, or all files of a folder, with the folder that they are in.
+fn hiding<'p>(pairs: &'p [(Keyword, FileName)], name: &FileName) -> Option<&'p FileName> {
     let of = FolderEntry::of(name);
-    let hides = |entry: &FolderEntry| of.as_ref().map_or(entry.covers(name), |of| entry.includes(of));
-    let mut sharing = sharing.iter().filter_map(|(_, entry)| FolderEntry::of(entry));
-    let mut hiding = hiding.iter().filter_map(|(_, entry)| FolderEntry::of(entry));
-    sharing.any(|entry| entry.covers(name)) && !hiding.any(|entry| hides(&entry))
+    let hides = |entry: &FileName| match FolderEntry::of(entry) {
+        Some(entry) => of.as_ref().map_or_else(|| entry.covers(name), |of| entry.includes(of)),
+        None => name.folder_paths().any(|path| path == entry.as_str()),
+    };
+    let mut hidden =
+        pairs.iter().filter(|(keyword, _)| keyword.as_str() == NOT_SHARED).map(|(_, entry)| entry);
+    hidden.find(|entry| hides(entry))
 }
 
 fn write(home: &Home, text: &[u8]) -> Result<(), ShareError> {

@@ -65,6 +65,10 @@ pub enum ShareError {
     #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared, which can also be by an entry for \
              its folder", Escaped(.0.as_str()))]
     NoEntry(FileName),
+    #[error("{}: the entry `-, {entry};` in {KEYWORD_FILE} hides it, whatever other entries say; first remove that entry, with \
+             /unshare \"{entry}\" -, which shares again all that it hides and other entries share", Escaped(.name.as_str()),
+             entry = Escaped(.entry.as_str()))]
+    Hidden { name: FileName, entry: FileName },
     #[error("{name} is a folder; say {name}/* for its files, or {name}/** also for those in its sub-folders", name = Escaped(.0.as_str()))]
     Folder(FileName),
     #[error("{}: no such file or folder; put it there first", Escaped(&.0.to_string_lossy()))]

@@ -1,6 +1,8 @@
 //! Entries that name the files of a folder.
 
 use super::*;
+use crate::peer::command::{Command, ShareChange};
+use crate::peer::prompt::{Line, parse};
 
 fn put_in(home: &Home, path: &str, content: &str) {
     let path = home.path().join(path);
@@ -247,6 +249,41 @@ fn a_folder_of_a_shared_folder_is_unshared() {
     assert_eq!((text().as_str(), shares()), ("*, **;\n-, lectures;\n", 0));
     for gone in ["gone.txt", "gone/*", "gone"] {
         assert!(matches!(remove_entries(&home, gone, none), Err(ShareError::NoEntry(_))), "{gone}");
+    }
+}
+
+#[test]
+fn what_an_entry_hides_is_not_shared_by_command_before_that_entry_is_gone() {
+    let (_dir, home) = tree();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    for (hidden, name) in [
+        ("lectures/**", "lectures/b.txt"),
+        ("lectures/*", "lectures/b.txt"),
+        ("lectures", "lectures/week 1/c.txt"),
+        ("lectures/week 1", "lectures/week 1/*"),
+        ("**", "lectures/**"),
+    ] {
+        let before = format!("sea, a.txt;\n-, {hidden};\n");
+        put(&home, KEYWORD_FILE, &before);
+        let refused = add_entries(&home, name, &["tide"], None).expect_err(name).to_string();
+        let advice = format!("/unshare \"{hidden}\" -");
+        assert!(refused.contains(&format!("`-, {hidden};`")) && refused.contains(&advice), "{refused}");
+        assert_eq!(text(), before);
+        let Ok(Line::Command(Command::ChangeShare(ShareChange::Remove { file, keywords }))) = parse(&advice)
+        else {
+            panic!("{advice} is no command")
+        };
+        assert_eq!(remove_entries(&home, &file, &keywords).ok(), Some(1));
+        assert_eq!(add_entries(&home, name, &["tide"], None).ok(), Some(1));
+        assert_eq!(text(), format!("sea, a.txt;\ntide, {name};\n"));
+    }
+    for (hidden, name) in [("lectures/*", "lectures/**"), ("lecture", "lectures/b.txt"), ("notes/**", "**")] {
+        put(&home, KEYWORD_FILE, format!("-, {hidden};\n"));
+        assert_eq!(
+            add_entries(&home, name, &["tide"], None).ok(),
+            Some(1),
+            "some of it is not hidden: {name}"
+        );
     }
 }
 
