@@ -32,6 +32,9 @@ pub struct TlsFiles {
     pub hosts: Vec<String>,
 }
 
+/// What a [`CertificateError`] about a private key says that it is about.
+const KEY: &str = "key";
+
 /// Why a certificate cannot be used, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot use the TLS {what} {}{}: {why}", path.display(), of_site(site.as_ref()))]
@@ -41,6 +44,13 @@ pub struct CertificateError {
     /// The first host of the site that it is for.
     site: Option<String>,
     why: Why,
+}
+
+impl CertificateError {
+    /// Whether it is about the private key, and not about the certificate.
+    pub fn is_of_key(&self) -> bool {
+        self.what == KEY
+    }
 }
 
 fn of_site(site: Option<&String>) -> String {
@@ -139,7 +149,7 @@ impl TlsBase {
             CertificateError { what, path, site, why }
         };
         let of_certificate = |why| error("certificate", &files.certificate, why);
-        let of_key = |why| error("key", &files.key, why);
+        let of_key = |why| error(KEY, &files.key, why);
         let text = read(&files.certificate).map_err(of_certificate)?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
             .collect::<Result<_, _>>()

@@ -12,21 +12,22 @@ use actors::site::{Cors, SiteConfig};
 use actors::tls::TlsFiles;
 
 use super::options::{Flow, Options, ServerOptions, SiteOptions};
+use super::place::{At, Report};
 use super::shown;
 use super::site_values::Origin;
 use super::values::{Setting, is_unix_path_short_enough};
 
-/// Adds options that contradict each other to `problems`.
-pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
-    let Options { server, site, sites, origins: _ } = options;
+/// Reports options that contradict each other.
+pub(super) fn build(options: Options, report: &mut Report<'_>) -> Config {
+    let Options { server, site, sites, origins: _, places: _ } = options;
     let config = Config {
         limits: limits(&server),
         peers: peers(&server),
-        access_log: access_log(&server, problems),
-        tls: certificates(&server, &sites, problems),
+        access_log: access_log(&server, report),
+        tls: certificates(&server, &sites, report),
         redirect_to_https: server.redirect_to_https,
-        sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
-        cluster: cluster(&server, problems),
+        sites: build_sites(site, sites, report),
+        cluster: cluster(&server, report),
         listen: values(server.listen),
         data: server.data,
         members: server.members,
@@ -39,7 +40,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
             Flow::Off => None,
         },
     };
-    check_listen(&config, problems);
+    check_listen(&config, report);
     config
 }
 
@@ -50,49 +51,62 @@ fn values<T>(settings: Vec<Setting<T>>) -> Vec<T> {
 /// The pairs of certificates and keys of the server, or of a site with these hosts.
 fn pairs(
     (certificates, keys): (&[PathBuf], &[PathBuf]),
+    site: Option<usize>,
     hosts: &[String],
-    problems: &mut Vec<String>,
+    report: &mut Report<'_>,
 ) -> Vec<TlsFiles> {
     if certificates.len() != keys.len() {
-        let site = hosts.first().map_or_else(String::new, |host| format!("the site {host}: "));
+        let of_site = hosts.first().map_or_else(String::new, |host| format!("the site {host}: "));
         let counts = (certificates.len(), keys.len());
-        problems.push(format!(
-            "{site}tls_cert is given {} time(s) and tls_key {}; each certificate needs its key",
-            counts.0, counts.1
-        ));
+        let key = if counts.0 > counts.1 { "tls_cert" } else { "tls_key" };
+        report.add(
+            // The first one without the other.
+            At(site, key, counts.0.min(counts.1)),
+            format_args!(
+                "{of_site}tls_cert is given {} time(s) and tls_key {}; each certificate needs its key",
+                counts.0, counts.1
+            ),
+        );
     }
     let pairs = certificates.iter().cloned().zip(keys.iter().cloned());
     pairs.map(|(certificate, key)| TlsFiles { certificate, key, hosts: hosts.to_vec() }).collect()
 }
 
-fn certificates(options: &ServerOptions, sites: &[SiteOptions], problems: &mut Vec<String>) -> Vec<TlsFiles> {
-    let mut all = pairs((&options.tls_cert, &options.tls_key), &[], problems);
-    for site in sites {
+fn certificates(options: &ServerOptions, sites: &[SiteOptions], report: &mut Report<'_>) -> Vec<TlsFiles> {
+    let mut all = pairs((&options.tls_cert, &options.tls_key), None, &[], report);
+    for (number, site) in sites.iter().enumerate() {
         let hosts: Vec<String> = site.hosts.iter().map(|host| host.value.0.clone()).collect();
-        all.extend(pairs((&site.tls_cert, &site.tls_key), &hosts, problems));
+        all.extend(pairs((&site.tls_cert, &site.tls_key), Some(number), &hosts, report));
     }
-    let is_used = options.listen.iter().any(|listen| matches!(listen.value, Listen::Tls(_)));
-    if is_used && all.is_empty() && options.tls_cert.is_empty() && options.tls_key.is_empty() {
-        problems.push(
-            "listen: tls: needs tls_cert and tls_key; server --make-certificate NAME makes a certificate"
-                .to_owned(),
+    let used = options.listen.iter().position(|listen| matches!(listen.value, Listen::Tls(_)));
+    if let Some(number) = used
+        && all.is_empty()
+        && options.tls_cert.is_empty()
+        && options.tls_key.is_empty()
+    {
+        report.add(
+            At(None, "listen", number),
+            "listen: tls: needs tls_cert and tls_key; server --make-certificate NAME makes a certificate",
         );
     }
-    if !is_used && !all.is_empty() {
-        problems.push("tls_cert has no effect without listen tls:ADDR:PORT".to_owned());
+    if used.is_none() && !all.is_empty() {
+        let site =
+            options.tls_cert.is_empty().then(|| sites.iter().position(|site| !site.tls_cert.is_empty()));
+        report.add(At(site.flatten(), "tls_cert", 0), "tls_cert has no effect without listen tls:ADDR:PORT");
     }
-    if !is_used && options.redirect_to_https {
-        problems.push("redirect_to_https has no effect without listen tls:ADDR:PORT".to_owned());
+    if used.is_none() && options.redirect_to_https {
+        let key = "redirect_to_https";
+        report.add(At::key(key), format_args!("{key} has no effect without listen tls:ADDR:PORT"));
     }
     all
 }
 
-fn cluster(options: &ServerOptions, problems: &mut Vec<String>) -> Option<ClusterConfig> {
+fn cluster(options: &ServerOptions, report: &mut Report<'_>) -> Option<ClusterConfig> {
     if options.cluster.is_empty() && options.cluster_credentials.is_some() {
-        problems.push("cluster_credentials has no effect without cluster".to_owned());
+        report.add(At::key("cluster_credentials"), "cluster_credentials has no effect without cluster");
     }
     if options.cluster.is_empty() && options.advertise.is_some() {
-        problems.push("advertise has no effect without cluster".to_owned());
+        report.add(At::key("advertise"), "advertise has no effect without cluster");
     }
     (!options.cluster.is_empty()).then(|| ClusterConfig {
         servers: options.cluster.iter().map(|url| url.value.0.clone()).collect(),
@@ -151,7 +165,15 @@ fn peers(options: &ServerOptions) -> PeerLimits {
     }
 }
 
-fn build_site(options: SiteOptions, problems: &mut Vec<String>) -> SiteConfig {
+fn build_sites(site: SiteOptions, sites: Vec<SiteOptions>, report: &mut Report<'_>) -> Vec<SiteConfig> {
+    let sites = sites.into_iter().enumerate().map(|(number, site)| (Some(number), site));
+    std::iter::once((None, site))
+        .chain(sites)
+        .map(|(number, site)| build_site(site, number, report))
+        .collect()
+}
+
+fn build_site(options: SiteOptions, number: Option<usize>, report: &mut Report<'_>) -> SiteConfig {
     // Of the rules for one field the last that matches decides, so a Cache-Control for all paths goes first.
     let cache_control = options.cache_control.into_iter().map(|rule| rule.value.0);
     let (some, all): (Vec<_>, Vec<_>) = cache_control.partition(|rule| rule.paths.is_some());
@@ -165,7 +187,7 @@ fn build_site(options: SiteOptions, problems: &mut Vec<String>) -> SiteConfig {
         spa: options.spa,
         compression: options.compression,
         fields: header.chain(all).chain(some).collect(),
-        cors: cors(options.cors, problems),
+        cors: cors(options.cors, number, report),
         media_types: values(options.media_type),
         redirects: values(options.redirect),
         users_file: options.users,
@@ -173,30 +195,33 @@ fn build_site(options: SiteOptions, problems: &mut Vec<String>) -> SiteConfig {
     }
 }
 
-fn cors(origins: Vec<Setting<Origin>>, problems: &mut Vec<String>) -> Option<Cors> {
+fn cors(origins: Vec<Setting<Origin>>, site: Option<usize>, report: &mut Report<'_>) -> Option<Cors> {
     let origins: Vec<String> = origins.into_iter().map(|origin| origin.value.0).collect();
-    if !origins.iter().any(|origin| origin == "*") {
+    let Some(any) = origins.iter().position(|origin| origin == "*") else {
         return (!origins.is_empty()).then_some(Cors::Origins(origins));
-    }
+    };
     if origins.len() > 1 {
-        problems.push("cors: * allows every origin; leave out the others".to_owned());
+        report.add(At(site, "cors", any), "cors: * allows every origin; leave out the others");
     }
     Some(Cors::Any)
 }
 
-fn access_log(options: &ServerOptions, problems: &mut Vec<String>) -> Option<AccessLogConfig> {
+fn access_log(options: &ServerOptions, report: &mut Report<'_>) -> Option<AccessLogConfig> {
     let format = options.access_log_format.as_ref().map(|format| format.value);
     if options.access_log.is_none() && format.is_some() {
-        problems.push("access_log_format has no effect without access_log".to_owned());
+        report.add(At::key("access_log_format"), "access_log_format has no effect without access_log");
     }
     options.access_log.clone().map(|path| AccessLogConfig { path, format: format.unwrap_or_default() })
 }
 
 /// Addresses to listen on, with that of the metrics, have to be different. Port 0 is a different port each time.
-fn check_listen(config: &Config, problems: &mut Vec<String>) {
+fn check_listen(config: &Config, report: &mut Report<'_>) {
     let admin = config.admin.map(Listen::Address);
+    let admin = admin.iter().map(|admin| (At::key("admin"), admin));
+    let listening = config.listen.iter().enumerate();
+    let listening = listening.map(|(number, listen)| (At(None, "listen", number), listen));
     let mut seen = HashSet::new();
-    for listen in config.listen.iter().chain(&admin) {
+    for (at, listen) in listening.chain(admin) {
         // Two sockets of one name with different modes are one socket.
         let name = match listen {
             Listen::Address(address) | Listen::Tls(address) => address.to_string(),
@@ -206,12 +231,12 @@ fn check_listen(config: &Config, problems: &mut Vec<String>) {
         if let Listen::Unix { path, .. } = listen
             && !is_unix_path_short_enough(path)
         {
-            problems.push(format!("listen: {name} is too long a path for a Unix socket"));
+            report.add(at, format_args!("listen: {name} is too long a path for a Unix socket"));
         }
         let is_any_port =
             matches!(listen, Listen::Address(address) | Listen::Tls(address) if address.port() == 0);
         if !is_any_port && !seen.insert(name.clone()) {
-            problems.push(format!("listen: {name} is given twice"));
+            report.add(at, format_args!("listen: {name} is given twice"));
         }
     }
 }

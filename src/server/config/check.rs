@@ -9,47 +9,63 @@ use actors::Config;
 use actors::config::Listen;
 use actors::credentials;
 use actors::site::SiteConfig;
-use actors::tls::TlsBase;
+use actors::tls::{TlsBase, TlsFiles};
 
+use super::place::{At, Report};
 use super::shown;
 
-/// Returns everything that would prevent the server from starting or from serving its sites.
-pub(super) fn check(config: &Config) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut add = |option: &str, path: &Path, found: Result<(), String>| {
+/// Reports everything that would prevent the server from starting or from serving its sites.
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let mut add = |at: At, path: &Path, found: Result<(), String>| {
         if let Err(why) = found {
-            problems.push(format!("{option}: {}: {why}", shown(path)));
+            report.add(at, format_args!("{}: {}: {why}", at.1, shown(path)));
         }
     };
-    add("data", &config.data, data(&config.data));
-    for listen in &config.listen {
+    add(At::key("data"), &config.data, data(&config.data));
+    for (number, listen) in config.listen.iter().enumerate() {
         if let Listen::Unix { path, .. } = listen {
-            add("listen", path, socket(path));
+            add(At(None, "listen", number), path, socket(path));
         }
     }
     if let Some(log) = &config.access_log {
-        add("access_log", &log.path, file_to_write(&log.path));
+        add(At::key("access_log"), &log.path, file_to_write(&log.path));
     }
-    for SiteConfig { root, spa, users_file, .. } in &config.sites {
+    for (number, SiteConfig { root, spa, users_file, .. }) in config.sites.iter().enumerate() {
+        let at = |key| At(number.checked_sub(1), key, 0);
         // Listing the directory also checks the permission.
         let listed = fs::read_dir(root);
         if listed.is_ok() && *spa && !root.join("index.html").is_file() {
-            add("spa", root, Err("there is no index.html in it to answer with".to_owned()));
+            add(at("spa"), root, Err("there is no index.html in it to answer with".to_owned()));
         }
-        add("root", root, listed.map(drop).map_err(|error| error.to_string()));
+        add(at("root"), root, listed.map(drop).map_err(|error| error.to_string()));
         if let Some(path) = users_file {
-            users(path).into_iter().for_each(|problem| add("users", path, Err(problem)));
+            users(path).into_iter().for_each(|problem| add(at("users"), path, Err(problem)));
         }
     }
     if let Some(cluster) = &config.cluster
         && let Err(error) = actors::cluster::check(cluster)
     {
-        problems.push(format!("cluster: {error}"));
+        report.add(At::key("cluster"), format_args!("cluster: {error}"));
     }
-    let certificates = TlsBase::new().map_err(|error| error.to_string());
-    let certificates = certificates.and_then(|tls| tls.load(&config.tls).map_err(|error| error.to_string()));
-    problems.extend(certificates.err());
-    problems
+    check_certificates(config, report);
+}
+
+fn check_certificates(config: &Config, report: &mut Report<'_>) {
+    let tls = match TlsBase::new() {
+        Ok(tls) => tls,
+        Err(error) => return report.add(At::key("tls_cert"), error),
+    };
+    let mut before: Option<(&TlsFiles, usize)> = None;
+    for files in &config.tls {
+        let number = before.filter(|(of, _)| of.hosts == files.hosts).map_or(0, |(_, number)| number + 1);
+        before = Some((files, number));
+        if let Err(error) = tls.load(std::slice::from_ref(files)) {
+            // The first site is the one without hosts.
+            let site = config.sites.iter().position(|site| site.hosts == files.hosts);
+            let key = if error.is_of_key() { "tls_key" } else { "tls_cert" };
+            report.add(At(site.and_then(|site| site.checked_sub(1)), key, number), error);
+        }
+    }
 }
 
 /// The server creates a missing data directory.

@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::options::{Options, Origins, SiteOptions, defaults, keys};
+use super::place::Places;
 use super::{did_you_mean, shown};
 
 /// Larger files are refused, so that a device or a disk image is not read by mistake.
@@ -53,7 +54,8 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 /// As [`read`], from the text of the file.
 pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<String>) -> Option<Options> {
-    let mut reader = Reader { folder: path.parent().unwrap_or(Path::new("")), problems: Vec::new() };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader { folder, problems: Vec::new(), values: Vec::new() };
     let options = match DeTable::parse(text) {
         Ok(table) => Some(reader.top(table.into_inner())),
         Err(error) => {
@@ -62,19 +64,27 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<String>) -> Opti
         }
     };
     reader.problems.sort_by_key(|(offset, _)| *offset);
-    problems.extend(reader.problems.into_iter().map(|(offset, message)| {
+    let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        format!("{}:{line}:{column}: {message}", shown(path))
-    }));
-    options
+        format!("{}:{line}:{column}", shown(path))
+    };
+    let said = reader.problems.into_iter().map(|(offset, message)| format!("{}: {message}", place(offset)));
+    problems.extend(said);
+    let mut options = options?;
+    for (site, key, values) in reader.values {
+        options.places.set(site, &key, values.into_iter().map(place).collect());
+    }
+    Some(options)
 }
 
 struct Reader<'t> {
     folder: &'t Path,
     /// Offsets in the text, and what is wrong there.
     problems: Vec<(usize, String)>,
+    /// The offsets of the values of each key, with the number of the site if it is in one.
+    values: Vec<(Option<usize>, String, Vec<usize>)>,
 }
 
 impl Reader<'_> {
@@ -84,22 +94,37 @@ impl Reader<'_> {
 
     fn top(&mut self, mut table: Table<'_>) -> Options {
         let sites = table.remove(SITE).map(items).unwrap_or_default();
-        let mut taken = HashSet::new();
-        let sites = sites.into_iter().filter_map(|site| self.site(site, &mut taken)).collect();
+        let (mut taken, mut read) = (HashSet::new(), Vec::new());
+        for site in sites {
+            read.extend(self.site(site, read.len(), &mut taken));
+        }
         let known: Vec<String> = keys::<Options>().chain([SITE.to_owned()]).collect();
         let mut table = self.without_unknown(table, &known);
         let mut origins = Origins::default();
-        table.keys().for_each(|key| origins.set(key.get_ref(), "file"));
+        table.keys().for_each(|key| origins.set(key.get_ref(), Origins::FILE));
+        self.note_values(None, &table);
         let server = self.options(table.clone());
         for key in CERTIFICATES {
             table.remove(key);
         }
         // Each of the two ignores the keys of the other.
-        Options { server, site: self.options(table), sites, origins }
+        Options { server, site: self.options(table), sites: read, origins, places: Places::default() }
+    }
+
+    fn note_values(&mut self, site: Option<usize>, table: &Table<'_>) {
+        for (key, value) in table {
+            let offsets = match value.get_ref() {
+                DeValue::Array(items) if !items.is_empty() => {
+                    items.iter().map(|item| item.span().start).collect()
+                }
+                _ => vec![value.span().start],
+            };
+            self.values.push((site, key.get_ref().to_string(), offsets));
+        }
     }
 
     /// A `[[site]]`; `taken` has the host names of those before it.
-    fn site(&mut self, value: Value<'_>, taken: &mut HashSet<String>) -> Option<SiteOptions> {
+    fn site(&mut self, value: Value<'_>, number: usize, taken: &mut HashSet<String>) -> Option<SiteOptions> {
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else {
             self.blame(span, "a site is a table that starts with [[site]]");
@@ -117,6 +142,7 @@ impl Reader<'_> {
             self.blame(span, "this site has no host");
         }
         let table = self.without_unknown(table, &known);
+        self.note_values(Some(number), &table);
         let site: SiteOptions = self.options(table);
         for (host, value) in site.hosts.iter().zip(hosts.unwrap_or_default()) {
             if !taken.insert(host.value.0.clone()) {

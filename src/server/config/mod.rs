@@ -9,6 +9,7 @@ mod check;
 mod environment;
 mod file;
 mod options;
+mod place;
 mod site_values;
 mod values;
 
@@ -17,6 +18,7 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use actors::Config;
@@ -27,6 +29,7 @@ use wire::escape::{Escaped, EscapedJson};
 
 pub use self::options::{Arguments, LogFormat};
 use self::options::{Options, Origins, SiteOptions, defaults, without_defaults};
+use self::place::Report;
 
 /// How similar an unknown name has to be to a known one to be taken for a misspelling; `lisen` and `listen` are 0.95.
 const SIMILARITY_MIN: f64 = 0.85;
@@ -79,9 +82,11 @@ impl Settings {
         options.fill_in();
         let summary = summary(&options);
         let origins = with_origins(&summary, &options.origins);
-        let config = build::build(options, &mut problems);
+        let (given, places) = (mem::take(&mut options.origins), mem::take(&mut options.places));
+        let mut report = Report { origins: &given, places: &places, problems: &mut problems };
+        let config = build::build(options, &mut report);
         if typed.get_flag("check") {
-            problems.append(&mut check::check(&config));
+            check::check(&config, &mut report);
         }
         if problems.is_empty() {
             Ok(Self { config, log_format, quiet, summary, origins })

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::administer::Administer;
 use super::argument;
+use super::place::Places;
 use super::site_values::{CacheControl, Header, Host, Origin};
 use super::values::{Advertised, ClusterName, Lifetime, NatsUrl, Setting};
 
@@ -71,6 +72,9 @@ pub(super) struct Options {
     /// The sources of the options that do not have their default value.
     #[arg(skip)]
     pub(super) origins: Origins,
+    /// Where the values of the file are in it.
+    #[arg(skip)]
+    pub(super) places: Places,
 }
 
 /// The strongest source that has set an option, by its key.
@@ -78,6 +82,9 @@ pub(super) struct Options {
 pub(super) struct Origins(HashMap<String, &'static str>);
 
 impl Origins {
+    /// The source of what the file sets.
+    pub(super) const FILE: &str = "file";
+
     /// Notes that a stronger source than the previous ones has set an option.
     pub(super) fn set(&mut self, key: &str, source: &'static str) {
         self.0.insert(key.to_owned(), source);

@@ -31,24 +31,35 @@ fn said(text: &str) -> Vec<String> {
 #[test]
 fn what_is_not_there_is_named() {
     for (text, expected) in [
-        ("root = \"none\"", "root: none: No such file or directory"),
-        ("root = \"file\"", "root: file: Not a directory"),
-        ("root = \"www\"\nspa = true", "spa: www: there is no index.html in it"),
-        ("root = \"www\"\nusers = \"none\"", "users: none: No such file"),
-        ("root = \"www\"\nusers = \"nobody\"", "users: nobody: it has no user"),
-        ("root = \"www\"\ndata = \"file\"", "data: file: it is not a directory"),
-        ("root = \"www\"\ndata = \"file/data\"", "data: file/data: Not a directory"),
-        ("root = \"www\"\naccess_log = \"www\"", "access_log: www: it is a directory"),
+        ("root = \"none\"", "1:8: root: none: No such file or directory"),
+        ("root = \"file\"", "1:8: root: file: Not a directory"),
+        ("root = \"www\"\nspa = true", "2:7: spa: www: there is no index.html in it"),
+        ("root = \"www\"\nusers = \"none\"", "2:9: users: none: No such file"),
+        ("root = \"www\"\nusers = \"nobody\"", "2:9: users: nobody: it has no user"),
+        ("root = \"www\"\ndata = \"file\"", "2:8: data: file: it is not a directory"),
+        ("root = \"www\"\ndata = \"file/data\"", "2:8: data: file/data: Not a directory"),
+        ("root = \"www\"\naccess_log = \"www\"", "2:14: access_log: www: it is a directory"),
         (
             "root = \"www\"\naccess_log = \"none/log\"",
-            "access_log: none/log: the directory that it would be in",
+            "2:14: access_log: none/log: the directory that it would be in",
         ),
-        ("root = \"www\"\nlisten = \"unix:file\"", "listen: file: something that is not a socket is there"),
-        ("root = \"www\"\nlisten = \"unix:none/a\"", "listen: none/a: the directory that it would be in"),
-        ("root = \"www\"\n[[site]]\nhosts = \"a\"\nroot = \"none\"", "root: none: No such file"),
+        (
+            "root = \"www\"\nlisten = \"unix:file\"",
+            "2:10: listen: file: something that is not a socket is there",
+        ),
+        (
+            "root = \"www\"\nlisten = \"unix:none/a\"",
+            "2:10: listen: none/a: the directory that it would be in",
+        ),
+        ("root = \"www\"\n[[site]]\nhosts = \"a\"\nroot = \"none\"", "4:8: root: none: No such file"),
+        (
+            "root = \"www\"\nlisten = \"tls:127.0.0.1:1\"\ntls_cert = \"none\"\ntls_key = \"none\"",
+            "3:12: cannot use the TLS certificate none: ",
+        ),
     ] {
         let said = said(text);
-        assert!(said.len() == 1 && said[0].starts_with(expected), "{text}: {expected:?} is not {said:?}");
+        let expected = format!("server.toml:{expected}");
+        assert!(said.len() == 1 && said[0].starts_with(&expected), "{text}: {expected:?} is not {said:?}");
     }
     let broken = said("root = \"www\"\nusers = \"broken\"");
     let expected = [
@@ -57,7 +68,7 @@ fn what_is_not_there_is_named() {
         "4: the hash is SHA-1; only bcrypt is taken, as htpasswd -B makes it",
         "5: ann is already on line 1",
     ];
-    assert_eq!(broken, expected.map(|said| format!("users: broken: line {said}")));
+    assert_eq!(broken, expected.map(|said| format!("server.toml:2:9: users: broken: line {said}")));
 }
 
 #[test]
@@ -68,10 +79,26 @@ fn what_is_there_or_can_be_made_is_good() {
 }
 
 #[test]
+fn a_mistake_that_is_not_from_the_file_has_no_place_in_it() {
+    let folder = folder("root = \"www\"\nlisten = \"unix:none/a\"");
+    let config = path_in(&folder, "server.toml");
+    let arguments = ["--config", &config, "--root=none", "--listen=unix:/none/b", "--check"];
+    let problems = load(&arguments, &[]).expect_err("neither is there").0;
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[0].starts_with("listen: /none/b: ") && problems[1].starts_with("root: none: "),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn mistakes_in_the_file_and_on_the_disk_are_named_together() {
     let said = said("root = \"none\"\nspa = 1");
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("server.toml:2:7: ") && said[1].starts_with("root: none: "), "{said:?}");
+    assert!(
+        said[0].starts_with("server.toml:2:7: ") && said[1].starts_with("server.toml:1:8: root: none: "),
+        "{said:?}"
+    );
 }
 
 #[test]

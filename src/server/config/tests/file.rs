@@ -73,8 +73,8 @@ fn every_mistake_is_named_with_line_and_column() {
         ("[[site]]\nroot = \"a\"\nhosts = \"-\"", "3:9: \"-\" is not a host name"),
         ("[[site]]\nroot = \"a\"\nhosts = [\"a\", \"A\"]", "3:15: a is already the host of a site"),
         (&format!("{site}{site}"), "6:9: a is already the host of a site"),
-        (&format!("{site}data = \"b\""), "4:1: unknown key \"data\""),
-        (&format!("{site}[[site.header]]\nname = \"a\""), "4:1: missing field `value`"),
+        (&*format!("{site}data = \"b\""), "4:1: unknown key \"data\""),
+        (&*format!("{site}[[site.header]]\nname = \"a\""), "4:1: missing field `value`"),
         ("a = ", "1:5: "),
         ("root = \"a\"\nroot = \"b\"", "2:1: duplicate key"),
     ] {
@@ -178,6 +178,32 @@ fn what_does_not_go_together_is_said() {
     }
     load(&["--listen=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"], &[])
         .expect("ports differ");
+}
+
+#[test]
+fn what_does_not_go_together_in_the_file_is_said_with_its_place() {
+    let site = "[[site]]\nhosts = \"a\"\nroot = \"b\"\n";
+    for (text, expected) in [
+        ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "1:26: listen: 127.0.0.1:1 is given twice"),
+        ("admin = \"127.0.0.1:6789\"", "1:9: listen: 127.0.0.1:6789 is given twice"),
+        ("listen = \"tls:127.0.0.1:1\"", "1:10: listen: tls: needs tls_cert and tls_key"),
+        ("redirect_to_https = true", "1:21: redirect_to_https has no effect without listen"),
+        (
+            "tls_cert = [\"a\", \"b\"]\ntls_key = \"c\"\nlisten = \"tls:127.0.0.1:1\"",
+            "1:18: tls_cert is given 2 time(s) and tls_key 1",
+        ),
+        (&*format!("{site}tls_cert = \"c\"\ntls_key = \"d\""), "4:12: tls_cert has no effect without listen"),
+        (&*format!("{site}cors = [\"https://a.example\", \"*\"]"), "4:30: cors: * allows every origin"),
+        ("\n  access_log_format = \"json\"", "2:23: access_log_format has no effect without access_log"),
+        ("advertise = \"a:1\"", "1:13: advertise has no effect without cluster"),
+        ("cluster_credentials = \"a\"", "1:23: cluster_credentials has no effect without cluster"),
+    ] {
+        let folder = folder(text);
+        let config = path_in(&folder, "server.toml");
+        let problems = load(&["--config", &config], &[]).expect_err("it is wrong").0;
+        let expected = format!("{config}:{expected}");
+        assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{expected}: {problems:?}");
+    }
 }
 
 #[test]
