@@ -50,5 +50,9 @@ fn messages_behind_cancelled_ones_arrive() {
     let sent = sending.finish().expect(0);
     // The recipient must not think that the server holds back the cancelled message.
     assert_eq!([received.events("refused"), sent.events("refused")], [const { Vec::<Value>::new() }; 2]);
-    assert_eq!(a.run(&["outbox"]).expect(0).answers("outbox").len(), 0);
+    let empty = a.run(&["outbox"]).expect(0);
+    assert_eq!((empty.answers("outbox").len(), empty.answers("nothing_queued").len()), (0, 1));
+    let nobody = a.run(&["history", "C"]).expect(0).answers("no_history");
+    assert_eq!(nobody.iter().map(|answer| answer["with"].as_str()).collect::<Vec<_>>(), [Some("C")]);
+    assert_eq!(a.run(&["history", "B"]).expect(0).answers("no_history").len(), 0);
 }

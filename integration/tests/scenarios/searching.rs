@@ -1,6 +1,7 @@
 //! Searches with operators, from the command line and from the lines of the prompt.
 
 use integration::{Finished, Sandbox};
+use serde_json::Value;
 
 /// The names of the files that were found, in their order, each content once.
 fn names(search: &Finished) -> Vec<String> {
@@ -39,6 +40,9 @@ fn searches_have_operators_pages_and_corrections() {
 
     let misspelt = search("sae pitcure").answers("found").remove(0);
     assert_eq!((&misspelt["total"], &misspelt["instead"]), (&0.into(), &"sea picture".into()));
+    for (text, no_condition) in [("sea type:txt", "type:txt".into()), ("nothing", Value::Null)] {
+        assert_eq!(search(text).answers("found")[0]["no_condition"], no_condition, "{text}");
+    }
     let part = asker.run(&["search", "picture", "--skip", "1", "--limit", "2"]).expect(0);
     assert_eq!(names(&part).len(), 2);
     let found = part.answers("found").remove(0);

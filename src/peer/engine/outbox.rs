@@ -16,6 +16,7 @@ const NEAR_NAMES_MAX: usize = 3;
 
 impl Engine {
     pub(super) fn show_outbox(&mut self, client: ClientId) {
+        let mut is_empty = true;
         for contact in self.contacts.iter() {
             for (number, message) in &contact.unacked {
                 let Some(record) = self.local.records.outbox(&contact.name, *number) else { continue };
@@ -29,7 +30,11 @@ impl Engine {
                 let answer =
                     Answer::Outbox { to, number, text: record.text, queued_at: record.queued_at, state };
                 self.local.tell(client, Event::Result(answer));
+                is_empty = false;
             }
+        }
+        if is_empty {
+            self.local.tell(client, Event::Result(Answer::NothingQueued));
         }
         self.local.done(client, Ending::Done);
     }

@@ -55,11 +55,14 @@ impl Engine {
     /// Shows the matches of a search. `instead` is a search with corrected words.
     pub(super) fn matches(&mut self, id: TaskId, matches: Vec<Match>, total: u64, instead: Option<&str>) {
         let Some(client) = self.asker(id) else { return };
-        let skip = self.local.tasks.iter().find_map(|task| match task.kind {
-            TaskKind::Search { page: (skip, _), .. } if task.id == id => Some(skip),
-            _ => None,
-        });
-        let (skip, shown) = (u64::from(skip.unwrap_or_default()), matches.len() as u64);
+        let (mut skip, mut no_condition) = (0, None);
+        if let Some(TaskKind::Search { search, page, .. }) =
+            self.local.tasks.iter().find(|task| task.id == id).map(|task| &task.kind)
+        {
+            skip = u64::from(page.0);
+            no_condition = search.unknown_condition().filter(|_| total == 0).map(str::to_owned);
+        }
+        let shown = matches.len() as u64;
         for Match { holders, hits } in matches {
             for (n, hit) in hits.into_iter().enumerate() {
                 self.local.tell(client, Event::Result(Answer::File { hit, holders, is_copy: n > 0 }));
@@ -67,7 +70,7 @@ impl Engine {
         }
         // A server could send anything, and the user might use it.
         let instead = instead.and_then(|text| text.parse().ok());
-        self.local.tell(client, Event::Result(Answer::Found { total, skip, shown, instead }));
+        self.local.tell(client, Event::Result(Answer::Found { total, skip, shown, instead, no_condition }));
         self.local.end_task(id, Ending::Done);
     }
 

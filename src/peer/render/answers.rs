@@ -17,8 +17,12 @@ use crate::terminal;
 pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     match answer {
         Answer::File { hit, holders, is_copy } => file_text(hit, *holders, *is_copy, out),
-        Answer::Found { total, skip, shown, instead } => {
-            found_text(*total, *skip, *shown, instead.as_ref(), out)
+        Answer::Found { total, skip, shown, instead, no_condition } => {
+            found_text(*total, *skip, *shown, instead.as_ref(), out)?;
+            match no_condition {
+                Some(word) => no_condition_text(word, out),
+                None => Ok(()),
+            }
         }
         Answer::Fetched { from, peers, files, files_done, here, failed, bytes } => {
             write!(out, "{} of {files} file(s) fetched", files_done - here)?;
@@ -69,6 +73,19 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Outbox { to, number, text, queued_at, state } => {
             let (queued_at, state) = (date(*queued_at), outbox_state(*state));
             write!(out, "{queued_at}  to {to} #{number} ({state}): {}", Chat(text))
+        }
+        Answer::NothingQueued => {
+            write!(
+                out,
+                "no message waits for a receipt; those that do are listed here until their recipients have them"
+            )
+        }
+        Answer::NoHistory { with } => {
+            let with = with.as_ref().map(|with| format!(" with {with}")).unwrap_or_default();
+            write!(
+                out,
+                "no messages{with} are kept here; messages are kept when they are sent or received, unless with --no-history"
+            )
         }
         Answer::Cancelled { to, number } => write!(out, "#{number} to {to} is cancelled; it was never sent"),
         Answer::Sharing { file, only } => {
@@ -121,6 +138,16 @@ fn found_text(total: u64, skip: u64, shown: u64, instead: Option<&Search>, out: 
         Some(search) => write!(out, "; did you mean: {}", Escaped(&search.to_string())),
         None => Ok(()),
     }
+}
+
+fn no_condition_text(word: &str, out: &mut String) -> fmt::Result {
+    let condition = word.split(':').next().unwrap_or_default();
+    write!(
+        out,
+        "; {} was searched for as text, because there is no condition {}: (there are ext: from: file: sha256: and size)",
+        Escaped(word),
+        Escaped(condition)
+    )
 }
 
 fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {

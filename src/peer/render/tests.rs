@@ -171,3 +171,25 @@ fn what_a_server_is_trusted_with_is_its_key_or_its_certificate() {
         assert_eq!(line, format!("the server {server} is trusted with {what} {fingerprint}"));
     }
 }
+
+#[test]
+fn what_is_empty_says_what_would_be_there() {
+    let shown = |answer| Renderer::new(Style::Quiet).text(&Event::Result(answer)).expect("it is shown");
+    let found = |no_condition: Option<&str>| Answer::Found {
+        total: 0,
+        skip: 0,
+        shown: 0,
+        instead: None,
+        no_condition: no_condition.map(str::to_owned),
+    };
+    assert_eq!(shown(found(None)), "0 found");
+    assert_eq!(
+        shown(found(Some("type:pdf"))),
+        "0 found; type:pdf was searched for as text, because there is no condition type: (there are ext: from: file: sha256: \
+         and size)"
+    );
+    assert!(shown(Answer::NothingQueued).starts_with("no message waits for a receipt; "));
+    assert!(shown(Answer::NoHistory { with: None }).starts_with("no messages are kept here; "));
+    let with = Some("B".parse().expect("a good name"));
+    assert!(shown(Answer::NoHistory { with }).starts_with("no messages with B are kept here; "));
+}

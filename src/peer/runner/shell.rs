@@ -371,7 +371,12 @@ impl Shell {
     }
 
     fn show_history(&mut self, client: ClientId, with: Option<&PeerName>) -> Result<(), PeerError> {
-        for record in self.disk.history(with)? {
+        let records = self.disk.history(with)?;
+        if records.is_empty() {
+            let nothing = Answer::NoHistory { with: with.cloned() };
+            self.tell(client, Update::Event(Event::Result(nothing)));
+        }
+        for record in records {
             self.tell(client, Update::Event(Event::Result(Answer::History(record))));
         }
         self.tell(client, Update::Done(Ending::Done));

@@ -123,6 +123,11 @@ impl Search {
         &self.0
     }
 
+    /// A wanted text that looks like a condition, such as `type:pdf`, although there is none of this name.
+    pub fn unknown_condition(&self) -> Option<&str> {
+        self.0.unknown_condition()
+    }
+
     /// The same search with other texts: `replace` gets each [`Term::Text`] that is wanted, and returns its replacement. `None`
     /// if nothing was replaced, or if a replacement cannot be searched for.
     pub fn with_texts(&self, mut replace: impl FnMut(&str) -> Option<String>) -> Option<Self> {
@@ -176,6 +181,21 @@ enum Inside {
 }
 
 impl Node {
+    fn unknown_condition(&self) -> Option<&str> {
+        match self {
+            Self::Term(Term::Text(text)) => {
+                let (name, value) = text.split_once(':')?;
+                let is_name = !name.is_empty() && name.chars().all(char::is_alphabetic);
+                // Those of addresses and paths are no conditions: `https://a`, `std::fs`.
+                (is_name && !value.is_empty() && !value.starts_with([':', '/'])).then_some(text)
+            }
+            Self::Term(_) => None,
+            Self::All { wanted: nodes, .. } | Self::Any(nodes) => {
+                nodes.iter().find_map(Self::unknown_condition)
+            }
+        }
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, inside: Inside) -> fmt::Result {
         let needs_parentheses = match self {
             Self::Term(_) => false,

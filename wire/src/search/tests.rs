@@ -245,6 +245,20 @@ fn finds(node: &Node, file: &BTreeSet<char>) -> bool {
     }
 }
 
+#[test]
+fn a_word_that_looks_like_a_condition_is_found() {
+    for (text, found) in [
+        ("type:pdf", Some("type:pdf")),
+        ("sea (tide|Kind:5) -x", Some("kind:5")),
+        ("ext:pdf size>1 from:ann sea", None),
+        ("12:30 https://a std::fs re: :x", None),
+        ("sea -type:pdf", None),
+    ] {
+        let search: Search = text.parse().expect(text);
+        assert_eq!(search.unknown_condition(), found, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_search_reads_as_it_displays(node in nodes()) {
