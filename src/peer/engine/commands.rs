@@ -210,6 +210,9 @@ impl Engine {
                 format!("{queued} message(s) stay queued on disk; they go when this peer runs again")
             }
             _ => match &self.trouble {
+                Some(_) if self.trouble == self.told_trouble => {
+                    format!("given up after {} seconds; try again later", ANSWER_WAIT.as_secs())
+                }
                 Some(trouble) => format!("{trouble}; try again"),
                 None => "the server did not answer in time; try again".into(),
             },

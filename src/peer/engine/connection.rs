@@ -137,6 +137,7 @@ impl Engine {
     fn say_trouble(&mut self, why: String, retry: Option<Duration>) {
         if !self.has_joined && self.trouble.is_none() {
             self.local.tell_all(&Event::error(format!("{why}; trying again")), |_| true);
+            self.told_trouble = Some(why.clone());
         } else if self.has_joined && self.trouble.as_ref() != Some(&why) {
             let trying = self.local.connection_event(ConnectionState::Trying, Some(why.clone()), retry);
             self.local.emit(&trying);

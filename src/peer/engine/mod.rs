@@ -83,6 +83,8 @@ pub struct Engine {
     has_joined: bool,
     /// Why there is no connection; `None` if there is one, or clients have not been told yet.
     trouble: Option<String>,
+    /// The trouble before the first connection that all clients were told.
+    told_trouble: Option<String>,
     /// Why the server has refused this peer, if it has.
     unwanted: Option<String>,
     /// Clients that have been told, or will be, that this peer has joined.
@@ -145,6 +147,7 @@ impl Engine {
             renewal: Renewal::default(),
             has_joined: false,
             trouble: None,
+            told_trouble: None,
             unwanted: None,
             greeted: BTreeSet::new(),
             last_missed: None,

@@ -191,6 +191,14 @@ impl Bench {
     }
 
     fn start(disk: Disk, now: Now, made_at: u64, limits: Limits) -> Self {
+        let mut bench = Self::without_server(disk, now, made_at, limits);
+        bench.take([Input::Command(CLIENT, Command::View)]);
+        bench.join();
+        bench
+    }
+
+    /// Like [`Self::start`], before it has joined.
+    fn without_server(disk: Disk, now: Now, made_at: u64, limits: Limits) -> Self {
         let (identity, key) = KEYS[0].clone();
         let pair = EncryptionPair { key, made_at };
         let start = Start {
@@ -214,7 +222,7 @@ impl Bench {
             rng: StdRng::seed_from_u64(1),
         };
         let engine = Engine::new(start, now);
-        let mut bench = Self {
+        Self {
             engine,
             disk,
             now,
@@ -225,10 +233,7 @@ impl Bench {
             withholds_outcomes: false,
             made: 0,
             envelopes_sent: 0,
-        };
-        bench.take([Input::Command(CLIENT, Command::View)]);
-        bench.join();
-        bench
+        }
     }
 
     fn join(&mut self) {

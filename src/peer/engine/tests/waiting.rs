@@ -1,5 +1,7 @@
 //! What is done about answers of the server that do not come, or are of no use.
 
+use wire::protocol::ErrorCode;
+
 use super::*;
 
 #[test]
@@ -99,4 +101,35 @@ fn the_card_of_a_peer_that_is_connected_is_asked_for_although_nothing_new_is_to_
     let now = bench.now.unix;
     bench.hear_card(&card_of_b(now, now));
     assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
+}
+
+#[test]
+fn why_a_server_admits_nobody_is_said_once() {
+    let now = Now { unix: START, instant: Instant::now() };
+    let mut bench = Bench::without_server(Disk::default(), now, START, Limits::default());
+    bench.take([Input::Command(CLIENT, Command::Who)]);
+    let refuse = |bench: &mut Bench, why: &str| {
+        let refused = Net::Refused(ErrorCode::Busy, why.to_owned());
+        bench.take([refused, Net::Lost(Duration::from_secs(1))].map(Input::Net));
+    };
+    let errors = |bench: &mut Bench| {
+        let said = std::mem::take(&mut bench.events).into_iter();
+        let errors =
+            said.filter_map(|event| if let Event::Error { message } = event { Some(message) } else { None });
+        errors.collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        refuse(&mut bench, "it is full");
+    }
+    assert_eq!(errors(&mut bench), ["the server does not let this peer in: it is full; trying again"]);
+    bench.sleep(15);
+    assert_eq!(errors(&mut bench), ["given up after 15 seconds; try again later"]);
+    // Another reason was not said yet.
+    let mut bench = Bench::without_server(Disk::default(), now, START, Limits::default());
+    bench.take([Input::Command(CLIENT, Command::Who)]);
+    refuse(&mut bench, "it is full");
+    refuse(&mut bench, "its disk is full");
+    bench.sleep(15);
+    let said = errors(&mut bench);
+    assert_eq!(said[1..], ["the server does not let this peer in: its disk is full; try again"]);
 }
