@@ -98,6 +98,7 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
     let config = Config {
         name: name.parse()?,
         servers: vec![server.parse().expect("the server has printed it")],
+        remembers_server: false,
         ca: None,
         options,
         up_limit: None,

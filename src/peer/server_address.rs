@@ -1,7 +1,7 @@
 //! The address of a server as the user types it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use wire::escape::Escaped;
@@ -25,6 +25,11 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
+    /// That of a server on this machine with the usual port.
+    pub fn usual() -> Self {
+        Self { is_tls: false, host: Ipv4Addr::LOCALHOST.to_string(), port: PORT }
+    }
+
     /// The host name, or the IP address without brackets.
     pub fn host(&self) -> &str {
         &self.host

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use integration::{Peer, Process, RawConnection, Sandbox, Server, binary, http};
+use integration::{Finished, Peer, Process, RawConnection, Sandbox, Server, binary, http};
 use rustix::process::Signal;
 use serde_json::Value;
 use wire::frame::{self, LENGTH_BYTES, PREFACE};
@@ -102,6 +102,28 @@ fn a_peer_joins_a_closed_server_with_an_invitation_and_stays_a_member() {
     listening.finish().expect(1);
     a.run(&["who"]).expect(1).says(&["admits only members"]);
     fail(&administer(server.data(), &["remove", "A"]), 1, "A is not a member");
+}
+
+#[test]
+fn a_peer_remembers_the_server_of_the_link_with_which_it_has_joined() {
+    let sandbox = Sandbox::new();
+    let server = members_only(&sandbox);
+    let invitation = invite(&sandbox, &server, &[], "invitation");
+    let a = sandbox.peer("A", sandbox.nobodys_address());
+    let without_server = || {
+        let mut command = Command::new(binary("peer"));
+        command.arg("--dir").arg(&a.dir).args(["--json", "who"]);
+        Process::start("peer who", command).finish()
+    };
+    let joined = |finished: Finished| finished.expect(0).events("joined")[0]["server"].clone();
+    assert_eq!(joined(a.run(&["--invitation", as_text(&invitation), "who"])), server.address().to_string());
+    assert_eq!(joined(without_server()), server.address().to_string());
+    // Who names a server means that one.
+    a.run(&["who"]).expect(2).says(&["no server at", &a.server]);
+    std::fs::write(a.private().join("server"), "no server\n").expect("it is written");
+    without_server()
+        .expect(1)
+        .says(&["\"no server\" is neither a host name nor", "remove it and use --server"]);
 }
 
 #[test]

@@ -35,14 +35,9 @@ pub struct Arguments {
     #[arg(id = "own_name", long = "name", value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
     /// The server to connect to; the port is 6789 unless given, and tls: in front means TLS. Of several servers with commas in
-    /// between, one is used at a time: when it ends, the next
-    #[arg(
-        long,
-        value_name = "[tls:]HOST[:PORT]",
-        default_value = "127.0.0.1:6789",
-        value_delimiter = ',',
-        global = true
-    )]
+    /// between, one is used at a time: when it ends, the next [default: that of the invitation with which this peer has joined, else
+    /// 127.0.0.1:6789]
+    #[arg(long, value_name = "[tls:]HOST[:PORT]", value_delimiter = ',', global = true)]
     pub server: Vec<ServerAddress>,
     /// A PEM file with the certificates of authorities, or of servers themselves, that are accepted with TLS. Without it, the
     /// authorities that this machine trusts are accepted. A certificate that none of them has issued is pinned at first use
@@ -102,7 +97,7 @@ pub struct Arguments {
     #[arg(long, global = true)]
     pub no_history: bool,
     /// A file with an invitation to a server that admits only members; with -, the program asks for it, or reads it
-    /// from standard input. If the invitation is a link, its server takes the place of --server
+    /// from standard input. If the invitation is a link, its server takes the place of --server, and is remembered
     #[arg(long, value_name = "FILE", global = true)]
     pub invitation: Option<PathBuf>,
     /// Print a completion script for this shell and exit
@@ -111,6 +106,9 @@ pub struct Arguments {
     /// The content of that file.
     #[arg(skip)]
     pub(super) invited: Option<Invitation>,
+    /// Whether `server` is the one of that invitation.
+    #[arg(skip)]
+    pub(super) is_server_of_invitation: bool,
     #[command(subcommand)]
     pub(super) command: Option<Sub>,
 }

@@ -29,6 +29,7 @@ use super::invited::Invited;
 use super::prompt::{self, Line};
 use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
+use super::server_address::ServerAddress;
 use crate::terminal;
 
 /// How long to wait for another process that uses the directory and is about to start or to end.
@@ -81,8 +82,19 @@ fn take_invitation(arguments: &mut Arguments) -> Result<(), String> {
     arguments.invited = Some(invitation);
     if let Some(server) = server {
         arguments.server = vec![server];
+        arguments.is_server_of_invitation = true;
     }
     Ok(())
+}
+
+/// The servers to use: those that the user names, else the one that the peer remembers, else the usual one.
+fn servers(arguments: &Arguments) -> Result<Vec<ServerAddress>, String> {
+    if !arguments.server.is_empty() {
+        return Ok(arguments.server.clone());
+    }
+    let home = Home::open(directory(arguments)).map_err(|e| e.to_string())?;
+    let remembered = home.remembered_server().map_err(|e| e.to_string())?;
+    Ok(vec![remembered.unwrap_or_else(ServerAddress::usual)])
 }
 
 fn exit_status(ending: Ending) -> u8 {
@@ -111,7 +123,8 @@ fn name(arguments: &Arguments, home: &Home) -> Result<PeerName, String> {
 /// terminal.
 fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
     let dir = directory(arguments);
-    if arguments.ca.is_some() && !arguments.server.iter().any(|server| server.is_tls) {
+    let servers = servers(arguments)?;
+    if arguments.ca.is_some() && !servers.iter().any(|server| server.is_tls) {
         return Err("--ca has no effect without TLS; write tls: in front of the address in --server".into());
     }
     let deadline = Instant::now() + TAKEOVER_WAIT;
@@ -120,7 +133,8 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
             let config = Config {
                 name: name(arguments, &home)?,
-                servers: arguments.server.clone(),
+                servers: servers.clone(),
+                remembers_server: arguments.is_server_of_invitation,
                 ca: arguments.ca.clone(),
                 options: Options {
                     rekey_messages: arguments.rekey,

@@ -94,6 +94,8 @@ pub struct Config {
     pub name: PeerName,
     /// The servers, of which one is used at a time. Not empty.
     pub servers: Vec<ServerAddress>,
+    /// Whether the server that it joins is the one to use when the next process names none.
+    pub remembers_server: bool,
     /// A file with the certificates that servers with TLS may have. Without it, those of the authorities that this machine
     /// trusts are accepted, and others are pinned at first use.
     pub ca: Option<PathBuf>,

@@ -72,6 +72,17 @@ impl Shell {
         unknown_certificate.filter(|certificate| self.pin(&access.address.to_string(), certificate))
     }
 
+    /// Remembers the server that this peer has joined, if it came with an invitation.
+    pub(super) fn remember_server(&mut self) {
+        if !std::mem::take(&mut self.remembers_server) {
+            return;
+        }
+        let address = &self.membership.server.access.address;
+        if let Err(error) = self.home.remember_server(address) {
+            self.tell_all(&format!("{error}; name the server with --server {address} from now on"));
+        }
+    }
+
     /// Pins a fingerprint unless one is pinned. Returns whether it did.
     fn pin(&mut self, server: &str, fingerprint: &Fingerprint) -> bool {
         if !matches!(self.home.server_pin(server), Ok(None)) {

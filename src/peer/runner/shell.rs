@@ -47,6 +47,8 @@ pub(super) struct Shell {
     pub(super) membership: Membership,
     passphrase: Option<Zeroizing<String>>,
     pub(super) invitation: Option<Invitation>,
+    /// Whether the server that this peer joins is still to be remembered.
+    pub(super) remembers_server: bool,
     pub(super) engine: Engine,
     disk: Disk,
     pub(super) messages: Sender<Message>,
@@ -84,6 +86,7 @@ impl Shell {
             home,
             passphrase: config.passphrase,
             invitation: config.options.invitation,
+            remembers_server: config.remembers_server,
             engine,
             disk,
             messages,
@@ -216,6 +219,7 @@ impl Shell {
             }
             Message::Joined { greeting, address, local, writer } => {
                 let pinned_certificate = self.pin_server(&greeting);
+                self.remember_server();
                 self.writer = Some(writer);
                 self.local = Some(local);
                 self.listen();
