@@ -1,6 +1,7 @@
 //! Names of shared files.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::checked_text::checked_text;
 
@@ -38,9 +39,9 @@ pub enum BadFileName {
 ///
 /// 1 to 512 bytes: parts of 1 to 255 bytes of UTF-8 with `/` between them. No part has control characters or `\`, a leading
 /// dot, or white space at its ends. So it never leads out of a folder if no link is followed. It must be escaped for a
-/// terminal: see [`crate::escape`].
+/// terminal: see [`crate::escape`]. Copies share the text, because a list of a million files has each name several times.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileName(Box<str>);
+pub struct FileName(Arc<str>);
 
 checked_text!(FileName);
 

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::iter;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::audience::BadAudience;
 use crate::checked_text::checked_text;
@@ -50,9 +51,10 @@ pub enum BadKeyword {
 /// A keyword as its owner writes it: 1 to 128 bytes of UTF-8 without white space at its ends, with single spaces inside, and
 /// without control characters and U+FEFF.
 ///
-/// Two keywords are the same if their [`Keyword::folded`] forms are equal.
+/// Two keywords are the same if their [`Keyword::folded`] forms are equal. Copies share the text, because a million files can have the
+/// same keyword.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Keyword(Box<str>);
+pub struct Keyword(Arc<str>);
 
 checked_text!(Keyword);
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -200,7 +201,7 @@ pub struct Shared {
     /// The names that are gone.
     pub removed: Vec<FileName>,
     /// The files that are new or have changed.
-    pub files: Vec<ListedFile>,
+    pub files: Vec<Arc<ListedFile>>,
     /// What `keyword.txt` names and cannot be shared, and why. The text is safe to show.
     pub problems: Vec<String>,
 }

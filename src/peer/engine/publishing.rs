@@ -1,7 +1,7 @@
 //! Publishes the shared files: all of them first, and then what has changed.
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::FileName;
@@ -32,14 +32,15 @@ enum Sent {
 
 #[derive(Default)]
 pub(super) struct Publishing {
-    pub(super) files: BTreeMap<FileName, ListedFile>,
+    /// The share has the same in its memory.
+    pub(super) files: BTreeMap<FileName, Arc<ListedFile>>,
     list: ListDigest,
     /// Whether the files were read. Until then nothing is published.
     is_read: bool,
     /// The list that the server has, or will have when it has taken what was sent. None if that is not known.
     base: Option<ListDigest>,
     /// The names at which the list differs from the base, with the file that the base has there.
-    changed: BTreeMap<FileName, Option<ListedFile>>,
+    changed: BTreeMap<FileName, Option<Arc<ListedFile>>>,
     sent: Option<Sent>,
     /// Whether a server has taken a difference. Then it is worthwhile to ask for its list after a break of the connection.
     has_taken_difference: bool,
@@ -56,7 +57,7 @@ pub(super) struct Publishing {
 
 impl Publishing {
     /// Takes what has changed in the directory. Returns whether anything has.
-    pub(super) fn take(&mut self, removed: Vec<FileName>, files: Vec<ListedFile>) -> bool {
+    pub(super) fn take(&mut self, removed: Vec<FileName>, files: Vec<Arc<ListedFile>>) -> bool {
         let is_changed = !removed.is_empty() || !files.is_empty() || !self.is_read;
         self.is_read = true;
         for name in removed {
@@ -72,7 +73,7 @@ impl Publishing {
         is_changed
     }
 
-    fn note(&mut self, name: FileName, old: Option<ListedFile>) {
+    fn note(&mut self, name: FileName, old: Option<Arc<ListedFile>>) {
         old.iter().for_each(|old| self.list.toggle(old));
         if self.base.is_some() {
             self.changed.entry(name).or_insert(old);
@@ -87,31 +88,34 @@ impl Publishing {
         self.again_at = None;
     }
 
-    /// The next messages for the server.
-    fn next(&mut self) -> Vec<ToServer<'static>> {
+    /// Says the next messages for the server. Returns whether there were any.
+    fn next(&mut self, mut say: impl FnMut(&ToServer<'_>)) -> bool {
         if self.sent.is_some() || !self.is_read || self.again_at.is_some() {
-            return Vec::new();
+            return false;
         }
         let is_long = self.changed.len() > CHANGED_MIN.max(self.files.len() / 2);
         match self.base.filter(|_| !is_long && !self.has_no_differences) {
             Some(base) => {
                 self.sent = Some(Sent::Difference);
                 let difference = self.difference(base);
-                vec![match for_everyone(difference.files) {
+                let files = for_everyone(difference.files);
+                self.has_sent_limits = files.is_err();
+                say(&match files {
                     Ok(files) => {
                         let (base, removed) = (difference.base, difference.removed);
                         ToServer::Change(Difference { base, removed, files })
                     }
                     Err(files) => ToServer::ChangeLimited(Difference { files, ..difference }),
-                }]
+                });
             }
             None => {
                 self.sent = Some(Sent::Whole);
                 self.base = Some(self.list);
                 self.changed.clear();
-                self.whole()
+                self.whole(say);
             }
         }
+        true
     }
 
     /// The first of what has changed. The rest goes when it is answered.
@@ -125,10 +129,10 @@ impl Publishing {
             if new == old.as_ref() {
                 continue;
             }
-            bytes += new.map_or(name.as_str().len(), size);
+            bytes += new.map_or(name.as_str().len(), |file| size(file));
             old.iter().chain(new).for_each(|file| after.toggle(file));
             match new {
-                Some(file) => difference.files.push(file.clone()),
+                Some(file) => difference.files.push(ListedFile::clone(file)),
                 None => difference.removed.push(name),
             }
         }
@@ -136,32 +140,33 @@ impl Publishing {
         difference
     }
 
-    fn whole(&self) -> Vec<ToServer<'static>> {
+    /// Says the whole list, in parts. Only one part at a time is copied.
+    fn whole(&mut self, mut say: impl FnMut(&ToServer<'_>)) {
         let files = self.files.values().filter(|listed| !self.has_no_limits || listed.audience.is_everyone());
         let is_limited = files.clone().any(|listed| !listed.audience.is_everyone());
-        let mut parts: Vec<Vec<ListedFile>> = Vec::new();
-        let mut part = Vec::new();
-        let mut bytes = 0;
-        for file in files {
-            let size = size(file);
-            if bytes + size > PART_BYTES_MAX && bytes > 0 {
-                parts.push(mem::take(&mut part));
-                bytes = 0;
+        let mut files = files.peekable();
+        for part in 0.. {
+            // An empty share is published too, as one empty part.
+            let (mut of_part, mut bytes) = (Vec::new(), 0);
+            while let Some(file) = files.next_if(|file| bytes == 0 || bytes + size(file) <= PART_BYTES_MAX) {
+                bytes += size(file);
+                of_part.push(ListedFile::clone(file));
             }
-            bytes += size;
-            part.push(file.clone());
+            let last = files.peek().is_none();
+            say(&if is_limited {
+                ToServer::PublishLimited { part, last, files: of_part }
+            } else {
+                ToServer::Publish {
+                    part,
+                    last,
+                    files: of_part.into_iter().map(|listed| listed.file).collect(),
+                }
+            });
+            if last {
+                break;
+            }
         }
-        // An empty share is published too, as one empty part.
-        parts.push(part);
-        let count = parts.len();
-        let message = |(part, files): (u32, Vec<ListedFile>)| {
-            let last = part as usize + 1 == count;
-            if is_limited {
-                return ToServer::PublishLimited { part, last, files };
-            }
-            ToServer::Publish { part, last, files: files.into_iter().map(|listed| listed.file).collect() }
-        };
-        (0u32..).zip(parts).map(message).collect()
+        self.has_sent_limits = is_limited;
     }
 
     /// How many files are not published, because the server does not know limits.
@@ -206,16 +211,9 @@ impl Engine {
         if self.local.link.is_none() {
             return;
         }
-        let publishing = &mut self.sharing.publishing;
-        let messages = publishing.next();
-        if !messages.is_empty() {
-            let is_limited =
-                |message: &_| matches!(message, ToServer::PublishLimited { .. } | ToServer::ChangeLimited(_));
-            publishing.has_sent_limits = messages.iter().any(is_limited);
-            publishing.published = None;
-        }
-        for message in messages {
-            self.local.say(&message);
+        let Self { sharing, local, .. } = self;
+        if sharing.publishing.next(|message| local.say(message)) {
+            sharing.publishing.published = None;
         }
     }
 

@@ -113,7 +113,8 @@ impl Engine {
         if !self.local.tasks.iter().any(lists) {
             return;
         }
-        for ListedFile { file, audience } in self.sharing.publishing.files.values() {
+        for listed in self.sharing.publishing.files.values() {
+            let ListedFile { file, audience } = &**listed;
             let only = audience.names().map(<[_]>::to_vec);
             self.local.tell_all(&Event::Result(Answer::Sharing { file: file.clone(), only }), lists);
         }

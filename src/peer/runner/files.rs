@@ -21,7 +21,7 @@ use crate::peer::engine::{
     TransferOutcome,
 };
 use crate::peer::home::Home;
-use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
+use crate::peer::share::{Folders, Refreshed, Share, ShareError};
 use crate::peer::transfer::{Listener, Membership, PieceStore, RateLimit};
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
@@ -117,7 +117,7 @@ pub(in crate::peer) enum ReadShare {
 impl ReadShare {
     pub(super) fn since(before: &Share, share: Share) -> Self {
         let (removed, changed) = share.since(before);
-        let files = changed.into_iter().map(SharedFile::published).collect();
+        let files = changed.into_iter().map(|file| Arc::clone(&file.listed)).collect();
         let shared = Shared { removed, files, problems: problems(&share) };
         Self::All { share, shared }
     }
@@ -429,7 +429,9 @@ impl Shell {
         let id = job.key.transfer;
         let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
         let (name, sha256) = (&job.header.name, &job.header.sha256);
-        let Some(file) = self.files.share.by_name(name).filter(|file| file.sha256 == *sha256).cloned() else {
+        let Some(file) =
+            self.files.share.by_name(name).filter(|file| file.listed.file.sha256 == *sha256).cloned()
+        else {
             let why = "it is no longer shared".to_owned();
             return self.backlog.push_back(outcome(TransferOutcome::Outdated(why)));
         };

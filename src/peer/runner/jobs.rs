@@ -47,7 +47,7 @@ pub(super) fn read_share(
         }
     }
     // Compared here, because it takes as long as the share is large.
-    Ok(ReadShare::since(before, Share::read(home, progress)?))
+    Ok(ReadShare::since(before, Share::read(home, before, progress)?))
 }
 
 /// Makes an encryption key pair and writes it to disk.
@@ -323,7 +323,7 @@ pub(super) fn send_many(
 ) -> TransferOutcome {
     let mut sent = Vec::new();
     let open = |header: &FileHeader| {
-        let shared = share.by_name(&header.name).filter(|shared| shared.sha256 == header.sha256);
+        let shared = share.by_name(&header.name).filter(|shared| shared.listed.file.sha256 == header.sha256);
         let shared = shared.ok_or(NotSent::Changed)?;
         share::open_shared(home, shared).map_err(|e| match e {
             ShareError::Vanished(_) | ShareError::Changed(_) => NotSent::Changed,

@@ -3,8 +3,10 @@
 //!
 //! Files are shared by such an entry only. Without one, a file that is put into the directory stays private until it is named.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
+use std::sync::Arc;
 
 use rustix::fs::FileType;
 use wire::keyword::{PAIRS_MAX, PROBLEMS_NAMED_MAX};
@@ -43,25 +45,23 @@ pub(super) fn of_entry(name: &FileName) -> Option<(Option<&str>, Depth)> {
 /// The folders that were looked into or that a file was named in, with their inodes. A path is relative to the peer's directory.
 pub type Folders = BTreeMap<String, u64>;
 
-/// The files to share, and how.
+/// The files to share, and how. Those of one folder share its terms.
 #[derive(Default)]
 pub(super) struct Wanted {
-    files: Vec<(FileName, Terms)>,
-    places: HashMap<FileName, usize>,
+    files: BTreeMap<FileName, Arc<Terms>>,
 }
 
 impl Wanted {
-    fn add(&mut self, name: FileName, terms: &Terms) {
-        let place = *self.places.entry(name.clone()).or_insert(self.files.len());
-        if place == self.files.len() {
-            self.files.push((name, terms.clone()));
-        } else {
-            self.files[place].1.merge(terms);
+    fn add(&mut self, name: FileName, terms: &Arc<Terms>) {
+        match self.files.entry(name) {
+            Entry::Vacant(place) => drop(place.insert(Arc::clone(terms))),
+            Entry::Occupied(mut there) => Arc::make_mut(there.get_mut()).merge(terms),
         }
     }
 
-    pub(super) fn into_files(self) -> Vec<(FileName, Terms)> {
-        self.files
+    /// In the order of the names.
+    pub(super) fn into_files(self) -> impl Iterator<Item = (FileName, Arc<Terms>)> {
+        self.files.into_iter()
     }
 }
 
@@ -93,6 +93,8 @@ impl Share {
                 continue;
             }
             terms.keywords.retain(|keyword| keyword.as_str() != NO_KEYWORD);
+            terms.is_named = of_entry(&name).is_none();
+            let terms = Arc::new(terms);
             match of_entry(&name) {
                 Some((folder, depth)) => {
                     for file in self.files_in(home, folder, depth) {
@@ -104,21 +106,21 @@ impl Share {
                 None if name.base() == KEYWORD_FILE => {
                     self.report(name.as_str(), "it lists the shared files and is not shared itself".into());
                 }
-                None => wanted.add(name, &Terms { is_named: true, ..terms }),
+                None => wanted.add(name, &terms),
             }
         }
-        wanted.files.retain(|(name, _)| !self.hidden.covers(name));
-        for (name, _) in wanted.files.extract_if(.., |(_, terms)| !terms.admit_somebody()) {
+        wanted.files.retain(|name, _| !self.hidden.covers(name));
+        for (name, _) in wanted.files.extract_if(.., |_, terms| !terms.admit_somebody()) {
             let reason = "nobody is in all of its limits, so it is not shared";
             self.report_in_folder(name.as_str(), reason.into());
             // Also when it is looked at alone later.
             self.hidden.add(name);
         }
-        for (file, Terms { keywords, .. }) in &mut wanted.files {
-            if keywords.len() > FILE_KEYWORDS_MAX {
-                let reason =
-                    format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());
-                keywords.truncate(FILE_KEYWORDS_MAX);
+        for (file, terms) in &mut wanted.files {
+            let count = terms.keywords.len();
+            if count > FILE_KEYWORDS_MAX {
+                Arc::make_mut(terms).keywords.truncate(FILE_KEYWORDS_MAX);
+                let reason = format!("{count} keywords, only the first {FILE_KEYWORDS_MAX} are published");
                 self.report(file.as_str(), reason);
             }
         }
@@ -189,7 +191,7 @@ impl Share {
 
     /// Notes the folders in the names of files, so that changes in them are noticed.
     fn note_folders(&mut self, home: &Home, wanted: &Wanted) {
-        for (name, ..) in &wanted.files {
+        for name in wanted.files.keys() {
             for path in name.folder_paths() {
                 if self.folders.contains_key(path) {
                     break;

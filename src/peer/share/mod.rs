@@ -118,12 +118,10 @@ impl Stamp {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedFile {
-    /// Its path below the peer's directory.
-    pub name: FileName,
-    pub bytes: u64,
-    pub sha256: Digest,
-    /// How it is shared.
-    terms: Terms,
+    /// What others see of it. Its name is its path below the peer's directory. The list that is published has the same.
+    pub listed: Arc<ListedFile>,
+    /// Whether an entry names it, and not only its folder.
+    is_named: bool,
     /// Its metadata when it was read.
     pub stamp: Stamp,
     /// The links at its pieces, if it has several.
@@ -149,30 +147,29 @@ struct Terms {
 }
 
 impl SharedFile {
-    fn new(name: FileName, terms: Terms, Content { stamp, sha256, links }: Content) -> Self {
-        Self { name, bytes: stamp.bytes, sha256, terms, stamp, links }
+    fn new(name: FileName, terms: &Terms, Content { stamp, sha256, links }: Content) -> Self {
+        let file = PublishedFile { name, bytes: stamp.bytes, sha256, keywords: terms.keywords.clone() };
+        let listed = ListedFile { file, audience: terms.audience.clone() };
+        Self { listed: Arc::new(listed), is_named: terms.is_named, stamp, links }
+    }
+
+    /// Takes the memory of an earlier state of the file, as far as it is the same.
+    fn sharing_with(self, before: Option<&Self>) -> Self {
+        match before.filter(|before| before.listed == self.listed) {
+            Some(before) => Self { listed: Arc::clone(&before.listed), ..self },
+            None => self,
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        let ListedFile { file, audience } = &*self.listed;
+        Terms { keywords: file.keywords.clone(), audience: audience.clone(), is_named: self.is_named }
     }
 
     /// The links at these of its pieces; `None` if it does not have them.
     pub fn links(&self, pieces: &Range<u64>) -> Option<Links> {
         let at = |piece| usize::try_from(piece).ok();
         Some(Links(self.links.get(at(pieces.start)?..at(pieces.end)?)?.to_vec()))
-    }
-
-    fn is_published_like(&self, other: &Self) -> bool {
-        let of = |file: &Self| (file.bytes, file.sha256);
-        let (terms, others) = (&self.terms, &other.terms);
-        of(self) == of(other) && terms.keywords == others.keywords && terms.audience == others.audience
-    }
-
-    pub fn published(&self) -> ListedFile {
-        let file = PublishedFile {
-            name: self.name.clone(),
-            bytes: self.bytes,
-            sha256: self.sha256,
-            keywords: self.terms.keywords.clone(),
-        };
-        ListedFile { file, audience: self.terms.audience.clone() }
     }
 }
 
@@ -220,7 +217,7 @@ pub struct Share {
     pub files: BTreeMap<FileName, SharedFile>,
     pub problems: Vec<ShareProblem>,
     /// The files that entries name and that cannot be shared now.
-    absent: BTreeMap<FileName, Terms>,
+    absent: BTreeMap<FileName, Arc<Terms>>,
     /// The entries that name the files of folders, in their order.
     entries: Vec<FolderEntry>,
     hidden: Hidden,
@@ -233,12 +230,18 @@ impl Share {
     /// Takes as long as reading the files does.
     ///
     /// [`ShareError::Io`] if `keyword.txt` exists and cannot be read.
-    /// `progress` is called for each file that is read: its name, how many bytes were read, and its size.
-    pub fn read(home: &Home, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
-        Self::read_at(home, SystemTime::now(), progress)
+    /// `progress` is called for each file that is read: its name, how many bytes were read, and its size. What is as `before` shares
+    /// its memory.
+    pub fn read(home: &Home, before: &Self, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
+        Self::read_at(home, before, SystemTime::now(), progress)
     }
 
-    fn read_at(home: &Home, now: SystemTime, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
+    fn read_at(
+        home: &Home,
+        before: &Self,
+        now: SystemTime,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, ShareError> {
         let Some(text) = read_keyword_file(home)? else {
             return Ok(Self::default());
         };
@@ -249,7 +252,9 @@ impl Share {
         for (name, terms) in wanted.into_files() {
             match read_file(home, &mut digests, &name, now, progress) {
                 Ok(content) => {
-                    share.files.insert(name.clone(), SharedFile::new(name, terms, content));
+                    let file = SharedFile::new(name, &terms, content);
+                    let old = before.files.get(&file.listed.file.name);
+                    share.insert(file.sharing_with(old));
                 }
                 Err(error) => {
                     share.report(name.as_str(), error.to_string());
@@ -259,12 +264,17 @@ impl Share {
                 }
             }
         }
-        if let Err(error) = digests.save(home.private()) {
+        if let Err(error) = digests.save(home.private(), &share.files) {
             let reason =
                 format!("digests cannot be remembered, the next start reads all files again: {error}");
             share.report("", reason);
         }
         Ok(share)
+    }
+
+    /// Adds a file. Returns the one of the same name that was there.
+    fn insert(&mut self, file: SharedFile) -> Option<SharedFile> {
+        self.files.insert(file.listed.file.name.clone(), file)
     }
 
     pub fn by_name(&self, name: &FileName) -> Option<&SharedFile> {
@@ -274,17 +284,17 @@ impl Share {
     /// What has changed since an earlier state: the names that are gone, and the files that others see as new or changed.
     pub fn since(&self, before: &Self) -> (Vec<FileName>, Vec<&SharedFile>) {
         let (mut removed, mut changed) = (Vec::new(), Vec::new());
-        let mut old = before.files.values().peekable();
-        for file in self.files.values() {
-            while let Some(gone) = old.next_if(|old| old.name < file.name) {
-                removed.push(gone.name.clone());
+        let mut old = before.files.iter().peekable();
+        for (name, file) in &self.files {
+            while let Some((gone, _)) = old.next_if(|(old, _)| *old < name) {
+                removed.push(gone.clone());
             }
-            match old.next_if(|old| old.name == file.name) {
-                Some(old) if old.is_published_like(file) => {}
+            match old.next_if(|(old, _)| *old == name) {
+                Some((_, old)) if old.listed == file.listed => {}
                 _ => changed.push(file),
             }
         }
-        removed.extend(old.map(|gone| gone.name.clone()));
+        removed.extend(old.map(|(gone, _)| gone.clone()));
         (removed, changed)
     }
 
@@ -371,7 +381,7 @@ fn read_file(
     }
     let content = Content { stamp, sha256, links: links.into() };
     if stamp.was_at_rest(now) {
-        digests.put(name.clone(), content.clone());
+        digests.put(name.clone());
     }
     Ok(content)
 }
@@ -382,16 +392,17 @@ fn read_file(
 /// [`ShareError::Vanished`] when the name is no longer that of a regular file, [`ShareError::Changed`],
 /// [`ShareError::Io`].
 pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError> {
-    let doing = || FileError::of("open the shared file", home.path().join(shared.name.as_str()));
-    let file = match home.folder().open_shared(&shared.name) {
+    let name = &shared.listed.file.name;
+    let doing = || FileError::of("open the shared file", home.path().join(name.as_str()));
+    let file = match home.folder().open_shared(name) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-            return Err(ShareError::Vanished(shared.name.clone()));
+            return Err(ShareError::Vanished(name.clone()));
         }
         Err(error) => return Err(doing()(error).into()),
     };
     let stamp = Stamp::of(&file.metadata().map_err(doing())?);
-    if stamp.has_content_of(&shared.stamp) { Ok(file) } else { Err(ShareError::Changed(shared.name.clone())) }
+    if stamp.has_content_of(&shared.stamp) { Ok(file) } else { Err(ShareError::Changed(name.clone())) }
 }
 
 /// The digest of a file from its current position to its end.

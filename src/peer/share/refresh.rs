@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use wire::FileName;
@@ -19,7 +20,7 @@ pub(super) struct FolderEntry {
     /// Its path; empty for the peer's directory.
     pub(super) folder: String,
     pub(super) depth: Depth,
-    pub(super) terms: Terms,
+    pub(super) terms: Arc<Terms>,
 }
 
 impl FolderEntry {
@@ -27,7 +28,7 @@ impl FolderEntry {
     pub(super) fn of(name: &FileName) -> Option<Self> {
         let (folder, depth) = of_entry(name)?;
         let folder = folder.unwrap_or_default().to_owned();
-        Some(Self { folder, depth, terms: Terms::default() })
+        Some(Self { folder, depth, terms: Arc::default() })
     }
 
     pub(super) fn covers(&self, name: &FileName) -> bool {
@@ -106,7 +107,7 @@ impl Share {
         for path in paths {
             let name = self.plain_file(home, path)?;
             if let Some(terms) = self.wanted(&name) {
-                refreshed.look_at(home, self, name, terms, progress);
+                refreshed.look_at(home, self, name, &terms, progress);
             }
         }
         Some(refreshed)
@@ -123,10 +124,10 @@ impl Share {
     /// How a name is to be shared; `None` if it is not.
     fn wanted(&self, name: &FileName) -> Option<Terms> {
         if let Some(file) = self.files.get(name) {
-            return Some(file.terms.clone());
+            return Some(file.terms());
         }
         if let Some(terms) = self.absent.get(name) {
-            return Some(terms.clone());
+            return Some(Terms::clone(terms));
         }
         if self.hidden.covers(name) {
             return None;
@@ -140,7 +141,7 @@ impl Share {
     }
 
     /// Takes what was found. Returns what others see of it: the names that are gone, and the files that are new or have changed.
-    pub fn apply(&mut self, refreshed: Refreshed) -> (Vec<FileName>, Vec<ListedFile>) {
+    pub fn apply(&mut self, refreshed: Refreshed) -> (Vec<FileName>, Vec<Arc<ListedFile>>) {
         for (name, reason) in refreshed.looked_at {
             self.problems.retain(|problem| problem.line.is_some() || problem.entry != name.as_str());
             if let Some(reason) = reason {
@@ -149,16 +150,15 @@ impl Share {
         }
         let mut changed = Vec::new();
         for file in refreshed.files {
-            self.absent.remove(&file.name);
-            let new = file.published();
-            let old = self.files.insert(file.name.clone(), file);
-            if old.is_none_or(|old| old.published() != new) {
+            self.absent.remove(&file.listed.file.name);
+            let new = Arc::clone(&file.listed);
+            if self.insert(file).is_none_or(|old| old.listed != new) {
                 changed.push(new);
             }
         }
         for name in &refreshed.removed {
-            if let Some(file) = self.files.remove(name).filter(|file| file.terms.is_named) {
-                self.absent.insert(file.name, file.terms);
+            if let Some(file) = self.files.remove(name).filter(|file| file.is_named) {
+                self.absent.insert(name.clone(), Arc::new(file.terms()));
             }
         }
         (refreshed.removed, changed)
@@ -171,7 +171,7 @@ impl Refreshed {
         home: &Home,
         share: &Share,
         name: FileName,
-        terms: Terms,
+        terms: &Terms,
         progress: &mut Progress<'_>,
     ) {
         // Its times may be those of the content before, so no digest that is remembered counts.

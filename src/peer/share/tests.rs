@@ -16,7 +16,7 @@ fn put(home: &Home, name: &str, content: impl AsRef<[u8]>) {
 }
 
 fn read(home: &Home) -> Result<Share, ShareError> {
-    Share::read(home, &mut |_, _, _| {})
+    Share::read(home, &Share::default(), &mut |_, _, _| {})
 }
 
 fn names(share: &Share) -> Vec<&str> {
@@ -46,7 +46,8 @@ fn files_are_shared_with_their_digest_and_keywords() {
     put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
     let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["a.txt", "b.txt"], &vec![]));
-    let file = share.by_name(&"a.txt".parse().expect("a good name")).expect("it is shared").published().file;
+    let file =
+        share.by_name(&"a.txt".parse().expect("a good name")).expect("it is shared").listed.file.clone();
     assert_eq!(file.sha256, Digest::of(b"abc"));
     assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
     let keywords: Vec<_> = file.keywords.iter().map(Keyword::as_str).collect();
@@ -79,7 +80,7 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
     assert_eq!(names(&share), ["good.txt"]);
-    assert_eq!(first(&share).terms.keywords.len(), 1);
+    assert_eq!(first(&share).listed.file.keywords.len(), 1);
     let of = |entry: &str| {
         let mut all = share.problems.iter();
         let problem = all.find(|problem| problem.entry == entry).expect(entry);
@@ -105,7 +106,7 @@ fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
     assert_eq!(text, "# spices\n\"hot; cold\", \"salt, pepper.txt\";\nspice, \"salt, pepper.txt\";\n");
     let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["salt, pepper.txt"], &vec![]));
-    assert_eq!(first(&share).terms.keywords.len(), 2);
+    assert_eq!(first(&share).listed.file.keywords.len(), 2);
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn the_reading_of_a_file_is_reported_unless_its_digest_is_known() {
     for is_read in [true, false] {
         let mut steps = Vec::new();
         let mut progress = |name: &FileName, done, total| steps.push((name.to_string(), done, total));
-        Share::read_at(&home, later(), &mut progress).expect("it reads");
+        Share::read_at(&home, &Share::default(), later(), &mut progress).expect("it reads");
         let done: Vec<u64> = steps.iter().map(|step| step.1).collect();
         let part = 128 << 10;
         let expected = if is_read { vec![part, 2 * part, bytes as u64] } else { vec![] };
@@ -146,7 +147,7 @@ fn a_file_has_only_as_many_keywords_as_can_be_published() {
     let text: String = (0..=FILE_KEYWORDS_MAX).map(|n| format!("k{n}, a.txt;")).collect();
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
-    assert_eq!(first(&share).terms.keywords.len(), FILE_KEYWORDS_MAX);
+    assert_eq!(first(&share).listed.file.keywords.len(), FILE_KEYWORDS_MAX);
     assert_eq!(share.problems.len(), 1);
 }
 
@@ -160,14 +161,14 @@ fn a_digest_is_remembered_until_the_file_changes() {
     let text = std::fs::read_to_string(&cache).unwrap_or_default();
     assert_eq!(text, "", "a file that may still be changing is not remembered");
 
-    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
     let real = Digest::of(b"abc");
-    assert_eq!(first(&share).sha256, real);
+    assert_eq!(first(&share).listed.file.sha256, real);
     // A wrong digest in the cache shows whether the cached one is used.
     let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
-    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(first(&share).sha256, marker);
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    assert_eq!(first(&share).listed.file.sha256, marker);
 
     // Same length and same modification time, other content.
     let path = home.path().join("a.txt");
@@ -176,14 +177,14 @@ fn a_digest_is_remembered_until_the_file_changes() {
     put(&home, "a.txt", "xyz");
     let file = File::options().write(true).open(&path).expect("it opens");
     file.set_modified(modified).expect("it is ours");
-    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(first(&share).sha256, Digest::of(b"xyz"));
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    assert_eq!(first(&share).listed.file.sha256, Digest::of(b"xyz"));
 
     std::fs::write(&cache, b"\xff damaged").expect("it is ours");
-    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(first(&share).sha256, Digest::of(b"xyz"));
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    assert_eq!(first(&share).listed.file.sha256, Digest::of(b"xyz"));
     put(&home, KEYWORD_FILE, "");
-    Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
+    Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
@@ -208,7 +209,8 @@ fn a_file_whose_digest_is_known_is_not_opened() {
     std::fs::create_dir(home.path().join("folder")).expect("it can be made");
     put(&home, "folder/a.txt", "abc");
     put(&home, KEYWORD_FILE, "a, folder/a.txt");
-    let read = || drop(Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads"));
+    let read =
+        || drop(Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads"));
     let folder = home.path().join("folder");
     assert_eq!(opened_by(&folder, read), ["a.txt"]);
     assert_eq!(opened_by(&folder, read), [""; 0]);
@@ -235,7 +237,7 @@ fn only_the_file_that_was_published_is_opened() {
     let share = read(&home).expect("it reads");
     let shared = first(&share);
     let file = open_shared(&home, shared).expect("it is as it was");
-    assert_eq!(digest_of(&file).ok(), Some(shared.sha256));
+    assert_eq!(digest_of(&file).ok(), Some(shared.listed.file.sha256));
 
     put(&home, "a.txt", "abcd");
     let changed = open_shared(&home, shared);
@@ -358,7 +360,7 @@ fn what_has_changed_is_found_file_by_file() {
     let changed = |after: &Share, before: &Share| {
         let (removed, changed) = after.since(before);
         let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
-        (removed, changed.iter().map(|file| file.name.to_string()).collect::<Vec<_>>())
+        (removed, changed.iter().map(|file| file.listed.file.name.to_string()).collect::<Vec<_>>())
     };
     assert_eq!(changed(&after, &before).0, ["c.txt"]);
     assert_eq!(changed(&after, &before).1, ["a.txt", "b.txt", "d.txt"]);

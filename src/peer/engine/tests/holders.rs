@@ -210,7 +210,7 @@ fn a_small_file_comes_from_one_holder() {
 #[test]
 fn a_holder_sends_whole_pieces_of_the_file_only() {
     let mut talk = Talk::new();
-    let shared = Shared { files: vec![file().into()], ..Shared::default() };
+    let shared = Shared { files: vec![Arc::new(file().into())], ..Shared::default() };
     talk.bench.take([Input::Shared(Ok(shared))]);
     let ask = |talk: &mut Talk, transfer: u8, offset, end| {
         let PublishedFile { name, sha256, .. } = file();

@@ -25,6 +25,7 @@ fn shared(bench: &mut Bench, removed: &[&str], files: Vec<PublishedFile>) {
 
 fn listed(bench: &mut Bench, removed: &[&str], files: Vec<ListedFile>) {
     let removed = removed.iter().map(|name| file_name(name)).collect();
+    let files = files.into_iter().map(Arc::new).collect();
     bench.take([Input::Shared(Ok(Shared { removed, files, problems: Vec::new() }))]);
 }
 

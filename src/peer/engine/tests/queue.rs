@@ -35,7 +35,7 @@ impl Talk {
         let there = Outgoing::open(&KEYS[1].0, &card, &to, 1, now, &mut StdRng::seed_from_u64(5));
         bench.hear_envelope(Kind::Opening, 1, there.opening().as_bytes());
         let mut talk = Self { bench, there, back: None };
-        let shared = Shared { files: vec![file().into()], ..Shared::default() };
+        let shared = Shared { files: vec![Arc::new(file().into())], ..Shared::default() };
         talk.bench.take([Input::Shared(Ok(shared))]);
         talk
     }

@@ -12,7 +12,7 @@ fn put_in(home: &Home, path: &str, content: &str) {
 
 fn keywords(share: &Share, name: &str) -> Vec<String> {
     let file = share.by_name(&name.parse().expect("a good name")).expect("it is shared");
-    file.terms.keywords.iter().map(ToString::to_string).collect()
+    file.listed.file.keywords.iter().map(ToString::to_string).collect()
 }
 
 /// A home with files of all kinds in a tree.
@@ -289,7 +289,7 @@ fn what_an_entry_hides_is_not_shared_by_command_before_that_entry_is_gone() {
 
 /// Who may fetch each shared file; empty for everyone.
 fn audiences(share: &Share) -> Vec<(&str, String)> {
-    share.files.values().map(|file| (file.name.as_str(), file.terms.audience.marked())).collect()
+    share.files.values().map(|file| (file.listed.file.name.as_str(), file.listed.audience.marked())).collect()
 }
 
 #[test]
