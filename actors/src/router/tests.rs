@@ -41,9 +41,15 @@ static KEYS: LazyLock<(IdentityKey, EncryptionKey)> = LazyLock::new(|| {
     (identity, EncryptionKey::generate(2048, rng).expect("a good size"))
 });
 
+/// Issues a card once for each name: some tests join thousands of times, and a signature takes a millisecond.
 fn card_of(name: &str) -> Card {
-    let name = name.parse().expect("a good name");
-    Card::issue(name, &KEYS.0, KEYS.1.public(), Term::starting(1, 1, None), &mut rand::rng())
+    static ISSUED: Mutex<BTreeMap<String, Card>> = Mutex::new(BTreeMap::new());
+    let mut issued = ISSUED.lock().expect("no test panics here");
+    let issue = || {
+        let name = name.parse().expect("a good name");
+        Card::issue(name, &KEYS.0, KEYS.1.public(), Term::starting(1, 1, None), &mut rand::rng())
+    };
+    issued.entry(name.to_owned()).or_insert_with(issue).clone()
 }
 
 fn card_of_another(name: &str) -> Card {
