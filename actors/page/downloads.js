@@ -102,9 +102,9 @@ export class Downloads {
     const show = () => onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes) });
     // If there are others, those that wait hold nobody up.
     const onPlace = (place) => hits.length === 1 && onProgress({ place });
-    const receive = async (hit, { offset, end }, stop, take) => {
+    const receive = async (hit, { offset, end, isWhole: isOld }, stop, take) => {
       const { peer, file } = hit;
-      const isWhole = piecesOf(file.bytes) === 1;
+      const isWhole = isOld || piecesOf(file.bytes) === 1;
       const ready = await this.#ask({ hit, offset, ...(isWhole ? {} : { end }) }, stop, onPlace);
       const onArriving = (bytes) => {
         arriving.set(peer, bytes);

@@ -10,6 +10,8 @@ import { Slots } from "./slots.js";
 
 /** How long a request waits for an answer. */
 const ANSWER_WAIT = 30_000;
+/** The same for pieces: a holder that cannot read such a request does not answer, and is requested the whole file then. */
+const PIECES_WAIT = 10_000;
 const SERVER = { type: "Server" };
 /** A holder that was made before the queue cannot read it, so it is sent only to one that is busy. */
 const QUEUE = { type: "Queue", route: "Server" };
@@ -18,6 +20,8 @@ const REFUSALS = {
   Changed: "has another file of this name now",
   Busy: "sends too many files at the moment, and its queue is full. Try again",
 };
+
+const waitFor = ({ type }, place) => (type === "Pieces" && place === null ? PIECES_WAIT : ANSWER_WAIT);
 
 /** The files of this page, and the transfers that are under way. */
 export class Files {
@@ -41,8 +45,8 @@ export class Files {
    * whenever it changes, and in the end with what the transfer needs, or with an error.
    * @param {import("./engine.js").Engine} engine
    * @param {{id: number, hit: object, offset: number, end?: number, reply: (answer: {place?: number, error?: string,
-   *   later?: "Away" | "Busy", ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted `later`: why it may go well if it is
-   *   requested once more.
+   *   later?: "Away" | "Busy", isSilent?: boolean, ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted `later`: why it may go well if it is
+   *   requested once more. `isSilent`: there was no answer to a request for pieces.
    */
   fetch(engine, wanted) {
     const contact = engine.contact(wanted.hit.peer);
@@ -56,7 +60,7 @@ export class Files {
     const { name, sha256 } = hit.file;
     const content = { transfer: random(16), secret: random(32), name, sha256, offset, wish };
     const contact = engine.contact(hit.peer);
-    const request = { wanted, hit, content, contact, reply, place: null, until: engine.now + ANSWER_WAIT };
+    const request = { wanted, hit, content, contact, reply, place: null, until: engine.now + waitFor(wish, null) };
     this.#requests.set(hex(content.transfer), request);
     if (engine.flight) this.#send(request);
   }
@@ -95,10 +99,11 @@ export class Files {
 
   /** Fails requests without an answer. @param {number} now */
   passTime(now) {
-    for (const { content, hit, contact, until } of this.#requests.values()) {
+    for (const { content, hit, contact, place, until } of this.#requests.values()) {
       if (until > now) continue;
       if (content.wish !== SERVER) this.#withdraw(contact, content.transfer);
-      this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.` });
+      const isSilent = content.wish.type === "Pieces" && place === null;
+      this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.`, isSilent });
     }
   }
 
@@ -124,7 +129,7 @@ export class Files {
    */
   joined(now) {
     for (const request of this.#requests.values()) {
-      request.until = now + ANSWER_WAIT;
+      request.until = now + waitFor(request.content.wish, request.place);
       this.#send(request);
     }
     this.slots.tellAgain();

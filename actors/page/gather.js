@@ -14,6 +14,9 @@ const PAUSES_MAX = 15;
 /** The request has come to nothing. The message says why. */
 export class Refused extends Error {}
 
+/** The holder has not answered a request for pieces. One that was made before there were such requests sends only whole files. */
+export class Silent extends Refused {}
+
 /** The holder cannot answer now. That says nothing against it. */
 export class Later extends Error {
   /** @param {string} message @param {boolean} isBusy Whether it has answered, so that it is worth any number of further requests. */
@@ -31,13 +34,14 @@ export class Gather {
   #signal;
   /** What stops the transfer of a holder. @type {Map<string, AbortController>} */ #underway = new Map();
   /** Why the last transfer has failed. */ #failure = null;
+  /** Those that send no pieces. @type {object[]} */ #silent = [];
   /** Aborted when nobody is needed any more. */ #over = new AbortController();
   #pause;
 
   /**
    * @param {import("./plan.js").Plan} plan
-   * @param {(hit: object, run: {offset: number, end: number}, signal: AbortSignal, take: Function) => Promise<void>} receive Receives
-   *   pieces from a holder, and waits for `take` with each.
+   * @param {(hit: object, run: {offset: number, end: number, isWhole?: boolean}, signal: AbortSignal, take: Function) => Promise<void>} receive Receives
+   *   pieces from a holder, or the whole file, and waits for `take` with each.
    * @param {(piece: import("./plan.js").Piece) => Promise<void>} keep Called with each piece that may be right.
    * @param {AbortSignal} signal Cancels it.
    * @param {(signal: AbortSignal) => Promise<void>} [pause] Waits, at most until the signal.
@@ -53,21 +57,24 @@ export class Gather {
   /** Receives all that is missing. @param {object[]} hits One for each holder. @throws {Error} Nobody is left to ask. */
   async fetch(hits) {
     if (this.#plan.isDone || this.#signal.aborted) this.#over.abort();
-    await Promise.all(hits.map((hit) => this.#ask(hit, hits.length)));
+    await Promise.all(hits.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, hits.length))));
+    // Nobody else has them, so it does not matter that much of the file may come once more.
+    for (const hit of this.#silent.splice(0)) await this.#ask(hit, () => this.#plan.giveWhole(hit.peer));
     const liars = [...this.#plan.liars].join(" and ");
     if (!this.#plan.isDone) throw this.#failure ?? new Error(`${liars} has sent something else than this file.`);
   }
 
-  /** Asks a holder for one run of pieces after the other. */
-  async #ask(hit, holders) {
+  /** Asks a holder for what `give` says, again and again. */
+  async #ask(hit, give) {
     const { peer } = hit;
     const plan = this.#plan;
     let [failures, pauses] = [0, 0];
     const mayGo = () => failures < FAILURES_MAX && pauses < PAUSES_MAX && !plan.liars.has(peer);
     while (mayGo() && !this.#over.signal.aborted) {
-      const error = await this.#askOnce(hit, holders, () => ([failures, pauses] = [0, 0]));
+      const error = await this.#askOnce(hit, give(), () => ([failures, pauses] = [0, 0]));
       if (!error) continue;
       this.#failure = error;
+      if (error instanceof Silent) this.#silent.push(hit);
       if (!(error instanceof Later)) failures = error instanceof Refused ? FAILURES_MAX : failures + 1;
       else if (!error.isBusy) pauses += 1;
       if (mayGo()) await this.#pause(this.#over.signal);
@@ -75,12 +82,12 @@ export class Gather {
   }
 
   /** Asks a holder for one run of pieces. Returns why not all of it came, unless others have sent it. */
-  async #askOnce(hit, holders, onPiece) {
+  async #askOnce(hit, run, onPiece) {
     const { peer } = hit;
     const stop = new AbortController();
     this.#underway.set(peer, stop);
     try {
-      await this.#receive(hit, this.#plan.give(peer, holders), stop.signal, (piece) => {
+      await this.#receive(hit, run, stop.signal, (piece) => {
         onPiece();
         return this.#arrived(peer, piece);
       });
@@ -115,32 +122,38 @@ function rest(signal) {
 /**
  * Receives pieces of a file from one holder.
  * @param {object} session @param {{file: object, offset: number, end: number, isWhole: boolean}} job As for `receiveChunks`; `isWhole`: the
- *   whole file was requested, which is one piece.
+ *   whole file was requested.
  * @param {(piece: import("./plan.js").Piece) => Promise<void>} take
  * @param {(bytes: number) => void} onArriving Called with how much of the next piece is here.
  */
 export async function receivePieces(session, job, take, onArriving) {
-  const { file: { bytes }, offset, end, isWhole } = job;
+  const { takeChunk, takeLinks } = joining(job, take, onArriving);
+  await receiveChunks(session, job, takeChunk, job.isWhole ? undefined : takeLinks);
+}
+
+/** Joins chunks to pieces: the arguments of `receivePieces`, and what `receiveChunks` calls. */
+export function joining({ file: { bytes }, offset, end }, take, onArriving) {
   const first = offset / PIECE_BYTES;
   let links = [FIRST_LINK];
-  let [link, chunks, arriving] = [FIRST_LINK, [], 0];
+  let [from, link, chunks, arriving] = [FIRST_LINK, FIRST_LINK, [], 0];
   const takeLinks = (named) => {
     if (named.length !== piecesOf(end) - first) throw new Error("The holder has not named the link at each piece.");
     links = named;
   };
   const takeChunk = async (chunk, done) => {
     const number = piecesOf(done) - 1;
-    const [from, next = null] = links.slice(number - first);
+    // In a whole file, nobody names links.
+    if (chunks.length === 0) from = link = links[number - first] ?? link;
     const isFull = done % PIECE_BYTES === 0 || done === end;
-    link = linkBehind(chunks.length === 0 ? from : link, chunk, isFull ? totalBehind(number, bytes) : null);
+    link = linkBehind(link, chunk, isFull ? totalBehind(number, bytes) : null);
     chunks.push(chunk);
     arriving += chunk.length;
     if (isFull) {
       const content = new Blob(chunks);
       [chunks, arriving] = [[], 0];
-      await take({ number, from, to: link, next, content });
+      await take({ number, from, to: link, next: links[number - first + 1] ?? null, content });
     }
     onArriving(arriving);
   };
-  await receiveChunks(session, job, takeChunk, isWhole ? undefined : takeLinks);
+  return { takeChunk, takeLinks };
 }

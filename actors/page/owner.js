@@ -12,7 +12,7 @@ import { frameToServer, messageToPeer } from "./protocol.js";
 import { sendFile, sendFiles } from "./transfer.js";
 import { linked } from "./pieces.js";
 import { Downloads } from "./downloads.js";
-import { Later, Refused } from "./gather.js";
+import { Later, Refused, Silent } from "./gather.js";
 import { ServerError, Socket } from "./socket.js";
 
 const RECONNECT_FIRST = 100;
@@ -207,9 +207,10 @@ export class Owner {
     this.#requests += 1;
     const id = this.#requests;
     return new Promise((resolve, reject) => {
-      const reply = ({ ready, place, error, later }) => {
+      const reply = ({ ready, place, error, later, isSilent }) => {
         if (place) onPlace(place);
         else if (ready) resolve(ready);
+        else if (isSilent) reject(new Silent(error));
         else reject(later ? new Later(error, later === "Busy") : new Refused(error));
       };
       signal.addEventListener("abort", () => {

@@ -63,6 +63,13 @@ export class Plan {
     return { offset: (last + 1 - run.size) * PIECE_BYTES, end: Math.min((last + 1) * PIECE_BYTES, this.#total) };
   }
 
+  /** Gives all to a holder that sends no pieces. @param {string} holder @returns {{offset: number, end: number, isWhole: true}} */
+  giveWhole(holder) {
+    const missing = Array.from({ length: this.#proved }, (_, number) => number).filter((number) => !this.#pieces.has(number));
+    this.#asked.set(holder, new Set(missing));
+    return { offset: 0, end: this.#total, isWhole: true };
+  }
+
   /** @param {string} holder @returns {boolean} Whether it has nothing more to send. */
   isIdle(holder) {
     return !(this.#asked.get(holder)?.size > 0);

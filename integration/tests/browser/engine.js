@@ -408,7 +408,7 @@ export async function lostRequests() {
   a.inbox.push({ type: "shared", shared: [shared] });
   const said = [];
   const fetch = (what) => {
-    const reply = ({ ready }) => said.push(ready ? what : "an error");
+    const reply = ({ ready, isSilent }) => said.push(ready ? what : isSilent ? "silent" : "an error");
     b.inbox.push({ type: "fetch", id: what, hit: { peer: "A", file: shared }, offset: 1 << 20, end: bytes, reply });
   };
   const steps = async () => {
@@ -432,4 +432,10 @@ export async function lostRequests() {
   await world.join(b);
   await steps();
   same(said, ["offline", "lost"], "on the connection after that");
+
+  // A holder that was made before there were pieces cannot read it.
+  world.way = () => [];
+  fetch("old");
+  for (let round = 0; round < 16; round += 1) await world.step();
+  same(said, ["offline", "lost", "silent"], "without an answer");
 }

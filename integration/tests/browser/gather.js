@@ -1,7 +1,7 @@
 // plan.js and gather.js.
 
 import { FIRST_LINK, linkBehind, linked, PIECE_BYTES, totalBehind } from "/switchboard/pieces.js";
-import { Gather, Later, Refused } from "/switchboard/gather.js";
+import { Gather, joining, Later, Refused, Silent } from "/switchboard/gather.js";
 import { HitView } from "/switchboard/hitview.js";
 import { Plan } from "/switchboard/plan.js";
 import { Downloads, isForSeveral, isTooLarge } from "/switchboard/downloads.js";
@@ -9,6 +9,7 @@ import { sha256 as digest } from "/switchboard/crypto.js";
 import { refuses, same } from "/test/check.js";
 
 const PIECES = 9;
+const CHUNK_BYTES = 131_072;
 const BYTES = (PIECES - 1) * PIECE_BYTES + 77;
 
 /** A file, and what a holder sends of it. */
@@ -26,7 +27,7 @@ async function made() {
       return { number, from: links[number], to, next: number + 1 < last ? links[number + 1] : null, content: new Blob([content]) };
     });
   };
-  return { sha256, pieces };
+  return { sha256, pieces, bytes };
 }
 
 const digestOf = async (plan) => digest(new Uint8Array(await new Blob(plan.contents()).arrayBuffer()));
@@ -164,6 +165,28 @@ export async function gathers() {
   stop.abort();
   await refuses(Error, () => fetching, "one that is cancelled");
   await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal, noPause).fetch([{ peer: "gone" }]), "nobody is left");
+}
+
+/** A holder that cannot read requests for pieces, while some pieces of an earlier transfer are here. */
+export async function old() {
+  const { sha256, pieces, bytes } = await made();
+  const plan = new Plan(BYTES, sha256);
+  for (const piece of pieces(run(7, 9))) plan.arrived(null, piece);
+  const asked = [];
+  const receive = async (_, wanted, signal, take) => {
+    asked.push(wanted);
+    if (!wanted.isWhole) throw new Silent("it does not answer");
+    const { takeChunk } = joining({ file: { bytes: BYTES }, ...wanted }, take, () => {});
+    for (let start = 0; start < BYTES && !signal.aborted; start += CHUNK_BYTES) {
+      const chunk = bytes.slice(start, start + CHUNK_BYTES);
+      await takeChunk(chunk, start + chunk.length);
+    }
+    signal.throwIfAborted();
+  };
+  await new Gather(plan, receive, async () => {}, new AbortController().signal, noPause).fetch([{ peer: "old" }]);
+  same(await digestOf(plan), sha256, "the file");
+  same(asked, [run(5, 7), { ...WHOLE, isWhole: true }], "what it is asked for");
+  same([...plan.shares], [["old", 7 * PIECE_BYTES]], "what was missing");
 }
 
 /** Holders that publish another length for one content. */
