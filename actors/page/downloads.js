@@ -2,6 +2,7 @@
 // holder: so each part is checked when it arrives, and the file is never in memory as a whole.
 
 import { hex } from "./bytes.js";
+import { ordinal } from "./text.js";
 import { Gather, Later, receivePieces, Refused } from "./gather.js";
 import { linkBehind, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
@@ -54,7 +55,7 @@ export class Downloads {
   /**
    * Fetches a file, and checks all of it before it is given out.
    * @param {object[]} hits What was found, of each holder to ask. @param {number} unix Now.
-   * @param {(progress: {done?: number, place?: number}) => void} onProgress
+   * @param {(progress: {done: number, waiting?: string[]}) => void} onProgress `waiting`: which holders cannot send now, and why.
    * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], error?: string, kept?: number}>} How much has come
    *   from whom, and who has sent something else. If it failed, how many bytes are kept.
    */
@@ -76,7 +77,7 @@ export class Downloads {
       const kept = plan.bytesOf(download.kept);
       const failed = error instanceof Refused || error instanceof Later ? error.message : `The file could not be fetched: ${error.message}`;
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
-      return { error: stop.signal.aborted ? cancelled : failed, kept };
+      return { error: stop.signal.aborted ? cancelled : failed, kept, liars: [...plan.liars] };
     } finally {
       this.#stops.delete(id);
     }
@@ -99,13 +100,24 @@ export class Downloads {
   async #gather({ plan, parts, kept, signal, onProgress }, hits) {
     /** How much of the next piece of each holder is here. */
     const arriving = new Map();
-    const show = () => onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes) });
-    // If there are others, those that wait hold nobody up.
-    const onPlace = (place) => hits.length === 1 && onProgress({ place });
+    /** Why holders cannot send now. @type {Map<string, string>} */ const waits = new Map();
+    const show = () =>
+      onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes), waiting: [...waits.values()] });
+    const waitsFor = (peer, why) => {
+      if (why) waits.set(peer, why);
+      else waits.delete(peer);
+      show();
+    };
     const receive = async (hit, { offset, end, isWhole: isOld }, stop, take) => {
       const { peer, file } = hit;
       const isWhole = isOld || piecesOf(file.bytes) === 1;
-      const ready = await this.#ask({ hit, offset, ...(isWhole ? {} : { end }) }, stop, onPlace);
+      const onPlace = (place) => waitsFor(peer, `${peer} is busy; you are ${ordinal(place)} in the queue.`);
+      const ready = await this.#ask({ hit, offset, ...(isWhole ? {} : { end }) }, stop, onPlace).catch((error) => {
+        const why = error.isBusy ? `${peer} is busy, and its queue is full.` : `${peer} is away.`;
+        waitsFor(peer, error instanceof Later ? why : null);
+        throw error;
+      });
+      waitsFor(peer, null);
       const onArriving = (bytes) => {
         arriving.set(peer, bytes);
         show();
@@ -117,6 +129,7 @@ export class Downloads {
       // Without room, the transfer goes on, and what comes from now on is not kept.
       const isKept = await parts?.keep(hits[0].file.sha256, number, { from, content }).then(() => true, () => false);
       if (isKept) kept.add(number);
+      else kept.delete(number);
     };
     await new Gather(plan, receive, keep, signal).fetch(hits);
   }

@@ -60,8 +60,7 @@ export class Gather {
     await Promise.all(hits.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, hits.length))));
     // Nobody else has them, so it does not matter that much of the file may come once more.
     for (const hit of this.#silent.splice(0)) await this.#ask(hit, () => this.#plan.giveWhole(hit.peer));
-    const liars = [...this.#plan.liars].join(" and ");
-    if (!this.#plan.isDone) throw this.#failure ?? new Error(`${liars} has sent something else than this file.`);
+    if (!this.#plan.isDone) throw this.#failure ?? new Refused("No holder is left that sends the right file.");
   }
 
   /** Asks a holder for what `give` says, again and again. */

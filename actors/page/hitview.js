@@ -1,6 +1,6 @@
 // One match of a search, and fetching it.
 
-import { element, ordinal, readable, size } from "./text.js";
+import { element, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
 import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
@@ -8,9 +8,10 @@ import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
 /** Who has sent a file that came from several. */
 function senders(shares, liars) {
   const parts = shares.map(([peer, bytes]) => `${size(bytes)} from ${peer}`);
-  const lies = liars.map((peer) => ` ${peer} has sent something else than this file; it was taken from others.`);
-  return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies.join("");
+  return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies(liars, "; it was taken from others");
 }
+
+const lies = (liars, then) => liars.map((peer) => ` ${peer} has sent something else than this file${then}.`).join("");
 
 /** Whether a holder can be asked. */
 const isUsable = ({ online, file }) => online && !isTooLarge(file);
@@ -82,15 +83,15 @@ export class HitView {
   }
 
   async #fetch(hits) {
-    const [{ peer, file }] = hits;
+    const [{ file }] = hits;
     const from = hits.length > 1 ? ` from ${hits.length} holders` : "";
     const usable = this.#buttons.filter((button) => !button.disabled);
     for (const button of usable) button.disabled = true;
     this.#bar.hidden = this.#cancel.hidden = false;
     this.#says("Asking for the file.", "Cancel");
-    const { error, kept, blob, shares = [], liars = [] } = await this.#tabs.ask({ type: "fetch", hits }, ({ done, place }) => {
-      if (place) this.#says(`${peer} is busy; you are ${ordinal(place)} in the queue.`, "Leave the queue");
-      else this.#says(`Fetching the file${from}.`, "Cancel");
+    const { error, kept, blob, shares = [], liars = [] } = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {
+      if (waiting.length === hits.length) this.#says(waiting.join(" "), "Leave the queue");
+      else this.#says([`Fetching the file${from}.`, ...waiting].join(" "), "Cancel");
       if (done) this.#bar.value = done / Math.max(1, Number(file.bytes));
     });
     for (const button of usable) button.disabled = false;
@@ -98,7 +99,7 @@ export class HitView {
     if (document.activeElement === this.#cancel) usable[0].focus();
     this.#bar.hidden = this.#cancel.hidden = true;
     const rest = kept > 0 ? ` ${size(kept)} of it are kept for a week. Fetch it again to continue.` : "";
-    if (error) this.#said.replaceChildren(readable(error) + rest);
+    if (error) this.#said.replaceChildren(readable(error) + lies(liars, "") + rest);
     else this.#said.replaceChildren(this.#offer(file, blob), ` ${senders(shares, liars)}`);
   }
 

@@ -3,7 +3,7 @@
 import { Owner } from "./owner.js";
 
 /** Whether further answers follow. */
-const isProgress = (answer) => "done" in answer || "place" in answer;
+const isProgress = (answer) => "done" in answer;
 
 /** The peer as this tab sees it. */
 export class Tabs {
@@ -52,8 +52,8 @@ export class Tabs {
 
   /**
    * Carries out a command, and waits for its answer. @param {{type: string}} command
-   * @param {(progress: {done?: number, place?: number}) => void} [onProgress] Called with the bytes that have arrived, or the
-   *   place in a queue.
+   * @param {(progress: {done: number, waiting?: string[]}) => void} [onProgress] Called with the bytes that are done, and with what
+   *   holders of a file cannot send now, and why.
    * @returns {Promise<object>} With `error` if it has failed, and for a file `kept`: how many bytes of it stay on the disk.
    */
   ask(command, onProgress) {

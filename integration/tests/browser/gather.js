@@ -189,6 +189,50 @@ export async function old() {
   same([...plan.shares], [["old", 7 * PIECE_BYTES]], "what was missing");
 }
 
+/** What the page says of holders that wait, and of those that have lied. */
+export async function telling() {
+  const { sha256, pieces } = await made();
+  const lying = async ({ peer }, wanted, _, take) => {
+    if (peer === "b") throw new Error("it is gone");
+    for (const piece of pieces(wanted, wanted.offset / PIECE_BYTES)) await take(piece);
+  };
+  const alone = new Plan(BYTES, sha256);
+  const gather = new Gather(alone, lying, async () => {}, new AbortController().signal, noPause);
+  await refuses(Refused, () => gather.fetch([{ peer: "a" }]), "one that lies alone");
+
+  const file = { name: "x.bin", bytes: BYTES, sha256, keywords: ["x"] };
+  const hits = ["a", "b"].map((peer) => ({ peer, online: true, file }));
+  const told = [];
+  const ask = async ({ hit: { peer } }, _, onPlace) => {
+    onPlace(peer === "a" ? 3 : 1);
+    throw new Refused(`${peer} has nothing.`);
+  };
+  const waiting = new Downloads(0, ask, () => ({})).fetch(hits, 0, (progress) => told.push(progress.waiting ?? []));
+  same((await waiting).liars, [], "who has lied");
+  const both = ["a is busy; you are 3rd in the queue.", "b is busy; you are 1st in the queue."];
+  same(told.slice(0, 2), [both.slice(0, 1), both], "who waits");
+  same(told.at(-1), [], "who waits at the end");
+
+  const answers = [{ done: 1, waiting: both.slice(1) }, { done: 1, waiting: both }];
+  const texts = [];
+  const tabs = {
+    ask: async (_, onProgress) => {
+      for (const answer of answers) {
+        onProgress(answer);
+        texts.push([element.querySelector("[role=status]").textContent, element.querySelector(".cancel").textContent]);
+      }
+      return { error: "b has nothing.", kept: 0, liars: ["a"] };
+    },
+  };
+  const { element } = new HitView(tabs, { holders: 2, hits });
+  element.querySelector("button").click();
+  await new Promise((resolve) => setTimeout(resolve));
+  const fetching = "Fetching the file from 2 holders.";
+  same(texts, [[`${fetching} ${both[1]}`, "Cancel"], [both.join(" "), "Leave the queue"]], "what is said while it waits");
+  const said = element.querySelector("[role=status]").textContent;
+  same(said, "b has nothing. a has sent something else than this file.", "what is said then");
+}
+
 /** Holders that publish another length for one content. */
 export async function lengths() {
   const digest = new Uint8Array(32);
