@@ -66,8 +66,21 @@ export class HitView {
   /** Leaves the list in which it was found. What is being fetched, or can be saved, stays in a list of its own. */
   leave() {
     const isBusy = !this.#cancel.hidden;
-    if (isBusy || this.link !== null) document.getElementById("fetched").append(this.element);
-    else this.element.remove();
+    if (!isBusy && this.link === null) return this.element.remove();
+    const remove = element("button", { type: "button", class: "remove" }, "Remove from the list");
+    remove.addEventListener("click", () => {
+      this.cancel();
+      this.#discard();
+      this.element.remove();
+    });
+    this.element.append(remove);
+    return document.getElementById("fetched").append(this.element);
+  }
+
+  /** Gives up a file that can be saved: the browser keeps its bytes as long as there is an address for them. */
+  #discard() {
+    if (this.link !== null) URL.revokeObjectURL(this.link.href);
+    this.link = null;
   }
 
   /** Fetches it from those who are here, unless that was done or is being done. */
@@ -87,6 +100,7 @@ export class HitView {
     const from = hits.length > 1 ? ` from ${hits.length} holders` : "";
     const usable = this.#buttons.filter((button) => !button.disabled);
     for (const button of usable) button.disabled = true;
+    this.#discard();
     this.#bar.hidden = this.#cancel.hidden = false;
     this.#says("Asking for the file.", "Cancel");
     const { error, kept, blob, shares = [], liars = [] } = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {

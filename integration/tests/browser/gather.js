@@ -233,6 +233,28 @@ export async function telling() {
   same(said, "b has nothing. a has sent something else than this file.", "what is said then");
 }
 
+/** What was fetched takes room in the browser only as long as it can be saved. */
+export async function discarding() {
+  const file = { name: "x.bin", bytes: 1, sha256: new Uint8Array(32), keywords: ["x"] };
+  const answers = [{ blob: new Blob(["x"]) }, { error: "It is gone." }, { blob: new Blob(["y"]) }];
+  const view = new HitView({ ask: async () => answers.shift() }, { holders: 1, hits: [{ peer: "a", online: true, file }] });
+  const isThere = (link) => fetch(link.href).then(() => true, () => false);
+  const get = async () => {
+    view.element.querySelector("button").click();
+    await new Promise((resolve) => setTimeout(resolve));
+    return view.link;
+  };
+  const first = await get();
+  same(await isThere(first), true, "it can be saved");
+  same([await get(), await isThere(first)], [null, false], "after it was fetched again");
+  const last = await get();
+  document.body.append(Object.assign(document.createElement("ul"), { id: "fetched" }));
+  view.leave();
+  same([view.element.parentNode.id, await isThere(last)], ["fetched", true], "during another search");
+  view.element.querySelector(".remove").click();
+  same([view.element.isConnected, await isThere(last)], [false, false], "after it was removed");
+}
+
 /** Holders that publish another length for one content. */
 export async function lengths() {
   const digest = new Uint8Array(32);
