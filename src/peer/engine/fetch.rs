@@ -64,6 +64,8 @@ struct Fetch {
     place: Option<u32>,
     stage: Stage,
     deadline: Option<Instant>,
+    /// Since when the file arrives.
+    moving_since: Option<Instant>,
     /// The fetch of many files that it is a part of.
     parent: Option<TaskId>,
     /// Other holders of the file that are here.
@@ -92,6 +94,7 @@ impl Fetch {
             place: None,
             stage,
             deadline: None,
+            moving_since: None,
             parent: None,
             others: Vec::new(),
             is_whole: false,
@@ -150,6 +153,15 @@ impl Fetches {
             _ => false,
         });
         found.map(|(task, _)| *task)
+    }
+
+    /// The transfer of a fetch whose file arrives, and since when.
+    pub(super) fn moving(&self, task: TaskId) -> Option<(TransferId, Instant)> {
+        let fetch = self.fetches.get(&task)?;
+        match &fetch.stage {
+            Stage::Moving(_, asked) => Some((asked.transfer, fetch.moving_since?)),
+            _ => None,
+        }
     }
 
     fn tasks(&self, of: impl Fn(&Fetch) -> bool) -> Vec<TaskId> {
@@ -319,7 +331,7 @@ impl Engine {
         let event = describe_file(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
         self.local.tell(fetch.client, event);
         // The transfer has its own timeout.
-        fetch.deadline = None;
+        (fetch.deadline, fetch.moving_since) = (None, Some(self.local.now.instant));
         fetch.stage = Stage::Moving(hit, asked);
         self.local.effects.push(Effect::Receive(Box::new(job)));
     }

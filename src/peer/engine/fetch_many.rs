@@ -69,6 +69,9 @@ struct Batch {
     state: State,
     /// Whether its transfer was cancelled, so that its end says nothing about the holder.
     is_stopped: bool,
+    /// What all of it costs, and since when it arrives.
+    cost: u64,
+    moving_since: Option<Instant>,
     deadline: Option<Instant>,
 }
 
@@ -115,7 +118,7 @@ pub(super) struct Many {
     /// Whether what fails is not asked for again.
     gives_up: bool,
     deadline: Option<Instant>,
-    /// When what arrives is taken from others, who have nothing to do.
+    /// When something that arrives counts as slow, because others have nothing to do.
     slow_at: Option<Instant>,
     /// When the last file has arrived or failed.
     progress_at: Instant,

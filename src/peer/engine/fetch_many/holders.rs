@@ -1,7 +1,7 @@
 //! Those who have files that a pattern describes.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::share::{Hit, PublishedFile};
 use wire::signal::Route;
@@ -85,6 +85,9 @@ pub(super) struct Holder {
     pub(super) failures: u32,
     /// The bytes of the files that it has sent.
     pub(super) given: u64,
+    /// What that has cost, and how long it took, see [`super::slow`].
+    pub(super) cost: u64,
+    pub(super) spent: Duration,
 }
 
 impl Holder {
@@ -104,6 +107,8 @@ impl Holder {
             standing: Standing::Good,
             failures: 0,
             given: 0,
+            cost: 0,
+            spent: Duration::ZERO,
         }
     }
 

@@ -86,10 +86,20 @@ impl Engine {
         self.local.rng.fill_bytes(&mut request.secret);
         let transfer = request.transfer;
         let deadline = Some(self.local.now.instant + ANSWER_WAIT);
+        let cost = items.iter().map(|item| slow::cost(&item.file)).sum();
         let open = items.into_iter().enumerate().collect();
         many.batches.insert(
             transfer,
-            Batch { holder: id, request, open, state: State::Asked, is_stopped: false, deadline },
+            Batch {
+                holder: id,
+                request,
+                open,
+                state: State::Asked,
+                is_stopped: false,
+                cost,
+                moving_since: None,
+                deadline,
+            },
         );
         self.send_batch(task, transfer);
     }
@@ -190,6 +200,7 @@ impl Engine {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(batch) = many.batches.get_mut(&transfer) else { return };
         (batch.state, batch.deadline) = (State::Moving, None);
+        batch.moving_since = Some(self.local.now.instant);
         let (client, holder) = (many.client, &many.holders[batch.holder]);
         let event = describe_files(Direction::Sent, &holder.name, &batch.request, salt);
         let key = TransferKey { transfer, secret: Zeroizing::new(batch.request.secret), salt };
@@ -216,6 +227,7 @@ impl Engine {
 
     /// Handles what a transfer of many files reports.
     pub(in crate::peer::engine) fn moved_many(&mut self, transfer: TransferId, outcome: TransferOutcome) {
+        let now = self.local.now.instant;
         let Some((task, many)) = self.fetches.many_of(transfer) else { return };
         let Some(batch) = many.batches.get(&transfer) else { return };
         let (id, is_stopped) = (batch.holder, batch.is_stopped);
@@ -242,8 +254,12 @@ impl Engine {
                 self.withdraw(&holder, transfer, Reason::DiskFull);
                 self.fail_many(task, &why);
             }
-            // Whatever was not reported, if anything.
-            TransferOutcome::ReceivedMany => self.batch_refused(task, transfer, "it has not arrived"),
+            TransferOutcome::ReceivedMany => {
+                let since = many.batches.get(&transfer).and_then(|batch| batch.moving_since);
+                holder.spent += since.map_or(Duration::ZERO, |since| now.duration_since(since));
+                // Whatever was not reported, if anything.
+                self.batch_refused(task, transfer, "it has not arrived");
+            }
             _ => {}
         }
         self.next_of_many(task);
@@ -268,6 +284,7 @@ impl Engine {
                     many.counts.bytes_done += bytes;
                     let holder = &mut many.holders[id];
                     (holder.failures, holder.given) = (0, holder.given + bytes);
+                    holder.cost += slow::cost(&item.file);
                     let from = Some(holder.name.clone());
                     self.local
                         .tell(many.client, Event::FileDone { path, bytes, sha256, from, peers: 1, route });

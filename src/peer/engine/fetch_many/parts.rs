@@ -9,9 +9,13 @@ const PARTS_MAX: usize = 8;
 
 /// A file that is fetched alone.
 pub(super) struct Part {
-    item: Item,
+    pub(super) item: Item,
     /// Those who are asked for it.
     pub(super) from: Holders,
+    /// Whether its transfer was cancelled because others can send it faster.
+    pub(super) is_stopped: bool,
+    /// When somebody was asked.
+    started: Instant,
 }
 
 impl Many {
@@ -58,20 +62,25 @@ impl Engine {
         let how = (many.client, many.output.clone(), many.existing);
         let id = self.local.next_task;
         self.local.next_task += 1;
-        many.parts.insert(id, Part { item, from });
+        many.parts.insert(id, Part { item, from, is_stopped: false, started: self.local.now.instant });
         self.start_part_of_many((task, id), hits, how);
     }
 
     /// A file that was fetched alone is here. Each of these has sent so much of it.
     pub(in crate::peer::engine) fn part_arrived(&mut self, task: TaskId, id: TaskId, given: &[HolderPart]) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let Some(Part { item, .. }) = many.parts.remove(&id) else { return };
+        let Some(Part { item, from, started, .. }) = many.parts.remove(&id) else { return };
         many.counts.files_done += 1;
         many.counts.bytes_done += item.file.bytes;
         for part in given {
             if let Some(holder) = many.holders.iter_mut().find(|holder| holder.name == part.from) {
                 (holder.failures, holder.given) = (0, holder.given + part.bytes);
             }
+        }
+        if let Some(alone) = from.ids().next().filter(|_| from.count() == 1) {
+            let holder = &mut many.holders[alone];
+            holder.cost += slow::cost(&item.file);
+            holder.spent += self.local.now.instant.duration_since(started);
         }
         self.progress_of_many(task);
         self.next_of_many(task);
@@ -80,7 +89,7 @@ impl Engine {
     /// A file that was fetched alone has not arrived.
     pub(in crate::peer::engine) fn part_failed(&mut self, task: TaskId, id: TaskId, why: &str, cause: Cause) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let Some(Part { mut item, from }) = many.parts.remove(&id) else { return };
+        let Some(Part { mut item, from, .. }) = many.parts.remove(&id) else { return };
         if cause == Cause::File {
             // Of several holders, each was asked for all of it.
             from.ids().for_each(|holder| item.holders = item.holders.without(holder));

@@ -2,8 +2,10 @@
 
 use super::*;
 
-/// For how long others wait for what a holder sends before they are asked for it.
-const SLOW_WAIT: Duration = Duration::from_secs(5);
+/// How long a holder may take at least before others who have nothing to do are asked instead, and how many times as long as they would
+/// have taken.
+const SLOW_LEAST: Duration = Duration::from_secs(5);
+const SLOW_TIMES: u32 = 4;
 
 impl Many {
     /// Those who have nothing to do.
@@ -31,6 +33,44 @@ impl Many {
         let is_held_up = |batch: &Batch| batch.state == state && !batch.is_stopped && others_have(batch);
         self.batches.iter().filter(|(_, batch)| is_held_up(batch)).map(|(transfer, _)| *transfer).collect()
     }
+
+    /// The files that somebody has who has nothing to do, and that one holder sends alone. Each comes with that holder.
+    fn parts_held_up(&self) -> Vec<(TaskId, HolderId)> {
+        let idle = self.idle();
+        if idle.is_empty() || self.gives_up {
+            return Vec::new();
+        }
+        let is_held_up = |part: &Part| {
+            part.from.count() == 1 && !part.is_stopped && !part.item.holders.among(idle).is_empty()
+        };
+        let held_up = self.parts.iter().filter(|(_, part)| is_held_up(part));
+        held_up.filter_map(|(id, part)| Some((*id, part.from.ids().next()?))).collect()
+    }
+
+    /// When something of this cost that arrives since then counts as slow, compared with the fastest of those who have nothing to do.
+    /// `None` if none of them has sent anything.
+    fn slow_at(&self, since: Instant, cost: u64) -> Option<Instant> {
+        let of_one = |id: HolderId| {
+            let Holder { cost: sent, spent, .. } = &self.holders[id];
+            let nanoseconds = u128::from(cost) * spent.as_nanos() / u128::from((*sent).max(1));
+            (*sent > 0).then(|| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+        };
+        let fastest = self.idle().ids().filter_map(of_one).min()?;
+        since.checked_add(fastest.saturating_mul(SLOW_TIMES).max(SLOW_LEAST))
+    }
+}
+
+/// About what it costs to send a file: its bytes, and those that could be sent in the time that each file takes besides.
+pub(super) fn cost(file: &PublishedFile) -> u64 {
+    file.bytes + (4 << 10)
+}
+
+/// Something that arrives while somebody else could send it.
+struct HeldUp {
+    transfer: TransferId,
+    part: Option<TaskId>,
+    holder: HolderId,
+    slow_at: Instant,
 }
 
 impl Engine {
@@ -45,26 +85,42 @@ impl Engine {
         true
     }
 
-    /// Notes whether others wait for what a holder sends.
+    /// What arrives while somebody else could send it.
+    fn held_up(&self, task: TaskId) -> Vec<HeldUp> {
+        let Some(many) = self.fetches.many.get(&task) else { return Vec::new() };
+        let batches = many.held_up(State::Moving).into_iter().filter_map(|transfer| {
+            let Batch { holder, cost, moving_since, .. } = many.batches.get(&transfer)?;
+            let slow_at = many.slow_at((*moving_since)?, *cost)?;
+            Some(HeldUp { transfer, part: None, holder: *holder, slow_at })
+        });
+        let parts = many.parts_held_up().into_iter().filter_map(|(part, holder)| {
+            let (transfer, since) = self.fetches.moving(part)?;
+            let slow_at = many.slow_at(since, cost(&many.parts.get(&part)?.item.file))?;
+            Some(HeldUp { transfer, part: Some(part), holder, slow_at })
+        });
+        batches.chain(parts).collect()
+    }
+
+    /// Notes when others have waited for too long for what a holder sends.
     pub(super) fn watch_slow(&mut self, task: TaskId) {
-        let until = self.local.now.instant + SLOW_WAIT;
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        many.slow_at =
-            if many.held_up(State::Moving).is_empty() { None } else { many.slow_at.or(Some(until)) };
+        let slow_at = self.held_up(task).iter().map(|held_up| held_up.slow_at).min();
+        if let Some(many) = self.fetches.many.get_mut(&task) {
+            many.slow_at = slow_at;
+        }
     }
 
     /// Stops what others have waited for too long. They are asked for it when its end is reported.
     pub(super) fn stop_slow(&mut self, task: TaskId) {
         let now = self.local.now.instant;
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        if many.slow_at.take_if(|at| *at <= now).is_none() {
-            return;
-        }
-        for transfer in many.held_up(State::Moving) {
+        let held_up = self.held_up(task).into_iter();
+        for HeldUp { transfer, part, holder, .. } in held_up.filter(|held_up| held_up.slow_at <= now) {
             let Some(many) = self.fetches.many.get_mut(&task) else { return };
-            let Some(batch) = many.batches.get_mut(&transfer) else { continue };
-            batch.is_stopped = true;
-            let holder = batch.holder;
+            if let Some(part) = part.and_then(|part| many.parts.get_mut(&part)) {
+                part.is_stopped = true;
+            }
+            if let Some(batch) = many.batches.get_mut(&transfer) {
+                batch.is_stopped = true;
+            }
             self.local.effects.push(Effect::StopReceive(transfer));
             self.avoid(task, holder, HolderFault::Slow, "sends far slower than the others");
         }

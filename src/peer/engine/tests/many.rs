@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use wire::many::MANY_FILES_MAX;
 use wire::protocol::TransferId;
 use wire::query::Query;
-use wire::signal::{FileAnswer, Reason, Route, Verdict, Wish, Withdrawal};
+use wire::signal::{FileAnswer, FileRequest, Reason, Route, Verdict, Wish, Withdrawal};
 
 use super::*;
 use crate::peer::command::{Ending, Existing};
@@ -14,7 +14,10 @@ use crate::peer::engine::{NotReceived, Prepared, TransferOutcome};
 
 /// What those read who are asked. All of them have the keys of B.
 #[derive(Default)]
-pub(super) struct Holder(BTreeMap<String, Incoming>);
+pub(super) struct Holder(
+    BTreeMap<String, Incoming>,
+    /** The transfers of single files. */ pub(super) Vec<TransferId>,
+);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -41,6 +44,7 @@ impl Holder {
             } else if kind == Kind::Request {
                 let incoming = self.0.get_mut(to).expect("the opening comes first");
                 let content = incoming.open_signal(kind, number, sealed).expect("it opens");
+                self.1.extend(signal::decode::<FileRequest>(&content).ok().map(|one| one.transfer));
                 asked.push((to.to_owned(), read(&content)));
             }
         }

@@ -227,12 +227,12 @@ fn what_a_slow_holder_was_asked_for_is_taken_from_one_that_has_nothing_to_do() {
     for (peer, transfer, _) in &asked {
         answer_of(&mut bench, peer, *transfer, Verdict::Ready { bytes: 1, salt: [1; 16] });
     }
-    // As long as all have something to do, nobody is compared.
-    bench.sleep(60);
+    bench.sleep(2);
     arrives(&mut bench, &asked[2]);
     let is_stop = |effect: &Effect| matches!(effect, Effect::StopReceive(_));
     bench.effects.clear();
-    bench.sleep(4);
+    // C takes a second for each file, and B may take four times as long.
+    bench.sleep(64 * 4 - 3);
     assert_eq!(bench.count(is_stop), 0);
     bench.sleep(1);
     assert_eq!(bench.count(is_stop), 2);
@@ -291,6 +291,39 @@ fn a_large_file_comes_from_all_and_a_middling_one_from_whoever_has_least_to_do()
     assert_eq!(shown(&mut bench).1, ["d/1: no room"]);
     assert_eq!(prepare_parts(&mut bench), ["d/3"]);
     assert_eq!(holder.requests_by_peer(&mut bench), [("C".to_owned(), Asked::One("d/3".into()))]);
+}
+
+#[test]
+fn a_file_that_a_slow_holder_sends_alone_is_taken_from_one_that_has_nothing_to_do() {
+    let files: Vec<Has<'_>> = vec![("d/1", 2 << 20, "1"), ("d/2", 2 << 20, "2")];
+    let (mut bench, mut holder) = underway(&[("B", true, files.clone()), ("C", true, files)]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1", "d/2"]);
+    let asked = holder.requests_by_peer(&mut bench);
+    assert_eq!(
+        asked,
+        [("B", "d/1"), ("C", "d/2")].map(|(peer, name)| (peer.to_owned(), Asked::One(name.into())))
+    );
+    // Both send.
+    let transfers = holder.1.clone();
+    for (peer, transfer) in ["B", "C"].into_iter().zip(&transfers) {
+        answer_of(&mut bench, peer, *transfer, Verdict::Ready { bytes: 2 << 20, salt: [1; 16] });
+    }
+    bench.sleep(2);
+    bench.effects.clear();
+    let there = TransferOutcome::Received(Ok(PathBuf::from("/there")));
+    bench.take([Input::Transfer(transfers[1], there)]);
+    let is_stop =
+        |effect: &Effect| matches!(effect, Effect::StopReceive(stopped) if *stopped == transfers[0]);
+    bench.sleep(5);
+    assert_eq!(bench.count(is_stop), 0, "C has taken two seconds, and B may take eight");
+    bench.sleep(1);
+    assert_eq!(bench.count(is_stop), 1);
+    assert_eq!(faults(&mut bench), [("B".to_owned(), HolderFault::Slow)]);
+    let cancelled = TransferOutcome::Received(Err("cancelled".into()));
+    bench.take([Input::Transfer(transfers[0], cancelled)]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"], "what has come of it is looked for");
+    assert_eq!(holder.requests_by_peer(&mut bench), [("C".to_owned(), Asked::One("d/1".into()))]);
+    assert_eq!(shown(&mut bench).1, [""; 0]);
 }
 
 #[test]
