@@ -188,6 +188,50 @@ fn a_digest_is_remembered_until_the_file_changes() {
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
+#[test]
+fn digests_are_found_whatever_the_order_of_their_lines() {
+    let (_dir, home) = home();
+    let files = ["a.txt", "b.txt", "c.txt"];
+    files.iter().for_each(|name| put(&home, name, name));
+    put(&home, KEYWORD_FILE, "a, a.txt; b, b.txt; c, c.txt");
+    let read = || Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    read();
+    let cache = home.private_path().join("digests");
+    let text = std::fs::read_to_string(&cache).expect("it is there");
+    let names: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(names, files);
+    // Wrong digests show that the cached ones are used.
+    let marked = |name: &&str| {
+        text.lines().find(|line| line.ends_with(name)).map(|line| {
+            let (_, rest) = line.split_once(' ').expect("a line has several items");
+            format!("{} {rest}\n", Digest::of(format!("marker {name}").as_bytes()))
+        })
+    };
+    let others: String = ["b.txt", "c.txt", "a.txt"].iter().filter_map(marked).collect();
+    std::fs::write(&cache, others).expect("it is ours");
+    for (name, file) in &read().files {
+        assert_eq!(file.listed.file.sha256, Digest::of(format!("marker {name}").as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_as_before_is_in_memory_once() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "a");
+    put(&home, "b.txt", "b");
+    put(&home, KEYWORD_FILE, "sea, a.txt; sea, b.txt");
+    let before = read(&home).expect("it reads");
+    put(&home, "b.txt", "other");
+    let after = Share::read(&home, &before, &mut |_, _, _| {}).expect("it reads");
+    let is_same = |name: &str| {
+        let of = |share: &Share| {
+            Arc::clone(&share.by_name(&name.parse().expect("a good name")).expect("it is shared").listed)
+        };
+        Arc::ptr_eq(&of(&before), &of(&after))
+    };
+    assert_eq!([is_same("a.txt"), is_same("b.txt")], [true, false]);
+}
+
 /// The names of the files in a directory that are opened by `what`, as the watcher hears of them.
 fn opened_by(directory: &Path, what: impl FnOnce()) -> Vec<String> {
     use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
