@@ -12,6 +12,7 @@ import { Slots } from "./slots.js";
 const ANSWER_WAIT = 30_000;
 /** The same for pieces: a holder that cannot read such a request does not answer, and is requested the whole file then. */
 const PIECES_WAIT = 10_000;
+const OFFERED_MAX = 64;
 const SERVER = { type: "Server" };
 /** A holder that was made before the queue cannot read it, so it is sent only to one that is busy. */
 const QUEUE = { type: "Queue", route: "Server" };
@@ -27,6 +28,7 @@ const waitFor = ({ type }, place) => (type === "Pieces" && place === null ? PIEC
 export class Files {
   /** What is shared: `{name, bytes, sha256, links, keywords, file}`. @type {object[]} */ shared = [];
   slots = new Slots();
+  /** What was offered last, by transfer in hex: for the person here, if its receiver cannot take it. */ #offered = new Map();
   /** Requests without an answer, by transfer in hex. */ #requests = new Map();
   #nextRequest = 0;
   /** How many publications the server has not answered. */ #unanswered = 0;
@@ -171,7 +173,7 @@ export class Files {
    * @param {number} number @param {Uint8Array} bytes
    */
   async request(engine, contact, number, bytes) {
-    if (bytes.length === WITHDRAWAL_BYTES) return this.slots.withdraw(hex(decode(withdrawal, bytes).transfer), contact.peer);
+    if (bytes.length === WITHDRAWAL_BYTES) return this.#withdrawn(engine, contact, decode(withdrawal, bytes));
     const request = decode(bytes[MARK_AT] === 0 ? manyRequest : fileRequest, bytes);
     const waiting = { id: hex(request.transfer), contact, number, request };
     // A transfer that is repeated must not be served twice.
@@ -187,6 +189,17 @@ export class Files {
     const mayWait = "route" in request.wish;
     if (!mayWait || !this.slots.enqueue(waiting)) this.#answer(waiting, { type: "Busy" });
     return undefined;
+  }
+
+  /** A receiver does not want what it has requested. Its transfer may have ended before. */
+  #withdrawn(engine, contact, { transfer, reason }) {
+    const id = hex(transfer);
+    const offered = this.#offered.get(id);
+    if (reason === "DiskFull" && offered?.contact === contact) {
+      engine.note(contact.name, `The disk of ${contact.name} is full, so it cannot take ${offered.name} from you.`);
+      this.#offered.delete(id);
+    }
+    this.slots.withdraw(id, contact.peer);
   }
 
   /** The shared file that is requested, or why it is not sent. */
@@ -218,6 +231,8 @@ export class Files {
     const { wanted, bytes, refusal } = this.#granted(request);
     if (refusal) return this.#answer(waiting, { type: refusal });
     const salt = random(16);
+    this.#offered.set(id, { contact, name: request.files ? "your files" : request.name });
+    if (this.#offered.size > OFFERED_MAX) this.#offered.delete(this.#offered.keys().next().value);
     this.#answer(waiting, { type: "Ready", bytes, salt });
     // A browser cannot be dialled. A receiver that wants to dial finds that out, and requests the file again.
     if ((wish.route ?? wish.type) === "Direct") return undefined;

@@ -8,6 +8,8 @@ import { parseKeywords, writtenKeywords } from "./keywords.js";
 const at = (id) => document.getElementById(id);
 const FILE_RULE = "must have 1 to 255 bytes, without / \\ and control characters, no dot at the start, and no space at either end";
 const KEYWORDS_MAX = 16;
+/** Of how much progress it is told, in percent. */
+const STEP = 10;
 
 /** The keywords in a field, or what is wrong with them. */
 function keywordsIn(field) {
@@ -45,7 +47,17 @@ export class FileView {
     else if (bad) problem = `The name ${readable(bad.name)} cannot be shared. It ${FILE_RULE}.`;
     at("share-said").textContent = problem || "Reading.";
     if (problem) return;
-    const answers = await Promise.all(files.map((file) => this.#tabs.ask({ type: "share", file, keywords })));
+    const read = new Map();
+    const total = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
+    const show = (file, { done }) => {
+      read.set(file, done);
+      const share = [...read.values()].reduce((sum, bytes) => sum + bytes, 0) / Math.max(1, total);
+      const said = `Reading, ${STEP * Math.floor((100 * share) / STEP)} % is done.`;
+      // A screen reader says it again whenever it is set.
+      if (at("share-said").textContent !== said) at("share-said").textContent = said;
+    };
+    const share = (file) => this.#tabs.ask({ type: "share", file, keywords }, (progress) => show(file, progress));
+    const answers = await Promise.all(files.map(share));
     const errors = answers.flatMap(({ error }) => error ?? []);
     at("share-said").textContent = readable(errors.join(" "));
     if (errors.length === 0) at("share-form").reset();

@@ -187,7 +187,7 @@ export class Owner {
     if (this.#shared.length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
     let read;
     try {
-      read = await linked(file);
+      read = await linked(file, (done) => reply({ done }));
     } catch (error) {
       return reply({ error: `${name} cannot be read: ${error.message}` });
     }

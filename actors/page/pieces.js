@@ -106,15 +106,17 @@ export const totalBehind = (piece, bytes) => (piece + 1 === piecesOf(bytes) ? by
 
 /**
  * Reads a file piece by piece. @param {Blob} blob
+ * @param {(done: number) => void} [onProgress] Called with the bytes that were read.
  * @returns {Promise<{sha256: Uint8Array, links: Uint8Array[]}>} Its SHA-256, and the links at its pieces.
  */
-export async function linked(blob) {
+export async function linked(blob, onProgress = () => {}) {
   const links = [];
   let link = FIRST_LINK;
   for (let number = 0; number < piecesOf(blob.size); number += 1) {
     links.push(link);
     const piece = blob.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES);
     link = linkBehind(link, new Uint8Array(await piece.arrayBuffer()), totalBehind(number, blob.size));
+    onProgress(number * PIECE_BYTES + piece.size);
   }
   return { sha256: link, links };
 }

@@ -7,7 +7,7 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 9] = [
+const MODULES: [(&str, &str); 10] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
@@ -16,6 +16,7 @@ const MODULES: [(&str, &str); 9] = [
     ("test/gather.js", include_str!("gather.js")),
     ("test/keys.js", include_str!("keys.js")),
     ("test/pieces.js", include_str!("pieces.js")),
+    ("test/sharing.js", include_str!("sharing.js")),
     ("test/slots.js", include_str!("slots.js")),
 ];
 /// The private keys of the peers in the examples.
@@ -82,6 +83,11 @@ fn engines_lose_and_double_nothing_and_believe_only_what_is_proved() {
 #[test]
 fn slots_go_round_among_the_peers_that_wait() {
     pass("slots", &["turns", "leaving", "repeated", "many"]);
+}
+
+#[test]
+fn people_who_share_files_are_told_what_happens_to_them() {
+    pass("sharing", &["reading", "full", "waits"]);
 }
 
 #[test]
