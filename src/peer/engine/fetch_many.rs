@@ -66,6 +66,8 @@ struct Batch {
     request: ManyRequest,
     /// Those that were neither received nor have failed.
     open: BTreeMap<usize, Item>,
+    /// How often its holder had failed when it was requested, see [`Holder::failed`].
+    failed_before: u32,
     state: State,
     /// Whether its transfer was cancelled, so that its end says nothing about the holder.
     is_stopped: bool,

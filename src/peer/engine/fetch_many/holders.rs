@@ -83,6 +83,9 @@ pub(super) struct Holder {
     pub(super) standing: Standing,
     /// How many of its transfers in a row have failed.
     pub(super) failures: u32,
+    /// How many of its failures have counted at all. One broken connection ends all transfers that it carries, so the end of
+    /// a transfer counts only if it was requested after the last failure.
+    pub(super) failed: u32,
     /// The bytes of the files that it has sent.
     pub(super) given: u64,
     /// What that has cost, and how long it took, see [`super::slow`].
@@ -106,6 +109,7 @@ impl Holder {
             again_at: None,
             standing: Standing::Good,
             failures: 0,
+            failed: 0,
             given: 0,
             cost: 0,
             spent: Duration::ZERO,

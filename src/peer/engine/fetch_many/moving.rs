@@ -88,12 +88,14 @@ impl Engine {
         let deadline = Some(self.local.now.instant + ANSWER_WAIT);
         let cost = items.iter().map(|item| slow::cost(&item.file)).sum();
         let open = items.into_iter().enumerate().collect();
+        let failed_before = holder.failed;
         many.batches.insert(
             transfer,
             Batch {
                 holder: id,
                 request,
                 open,
+                failed_before,
                 state: State::Asked,
                 is_stopped: false,
                 cost,
@@ -230,7 +232,7 @@ impl Engine {
         let now = self.local.now.instant;
         let Some((task, many)) = self.fetches.many_of(transfer) else { return };
         let Some(batch) = many.batches.get(&transfer) else { return };
-        let (id, is_stopped) = (batch.holder, batch.is_stopped);
+        let (id, is_stopped, route) = (batch.holder, batch.is_stopped, batch.request.wish.route());
         let holder = &mut many.holders[id];
         match outcome {
             TransferOutcome::ReceivedSome(reports) => self.some_received(task, transfer, reports),
@@ -241,7 +243,7 @@ impl Engine {
                 let lost = many.put_back(open.into_iter(), "it was cancelled");
                 self.lose(task, lost);
             }
-            TransferOutcome::CannotDial(_) if holder.route == Route::Direct && !many.gives_up => {
+            TransferOutcome::CannotDial(_) if route == Route::Direct && !many.gives_up => {
                 holder.route = Route::Server;
                 many.take_back(transfer);
             }
@@ -335,18 +337,21 @@ impl Engine {
     /// A transfer has ended early. What is missing is requested again, of the same holder once more.
     fn batch_failed(&mut self, task: TaskId, transfer: TransferId, why: &str) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let Some(Batch { holder, open, .. }) = many.batches.remove(&transfer) else { return };
+        let Some(Batch { holder, open, failed_before, .. }) = many.batches.remove(&transfer) else { return };
         let rest = format!("{why}; the same command fetches the rest");
         let lost = many.put_back(open.into_values(), &rest);
         self.lose(task, lost);
-        self.holder_failed(task, holder, why);
+        if self.fetches.many.get(&task).is_some_and(|many| many.holders[holder].failed == failed_before) {
+            self.holder_failed(task, holder, why);
+        }
     }
 
     /// A transfer of a holder has failed.
     pub(super) fn holder_failed(&mut self, task: TaskId, id: HolderId, why: &str) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        many.holders[id].failures += 1;
-        if many.holders[id].failures >= FAILURES_MAX {
+        let holder = &mut many.holders[id];
+        (holder.failed, holder.failures) = (holder.failed + 1, holder.failures + 1);
+        if holder.failures >= FAILURES_MAX {
             self.drop_from_many(task, id, why);
         }
     }

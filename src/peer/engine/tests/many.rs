@@ -330,3 +330,18 @@ fn one_of_many_requests_waits_and_its_place_is_shown_while_nothing_arrives() {
     answer(&mut bench, *next, Verdict::Queued { place: 1 });
     assert_eq!(shown(&mut bench).0, [place(1)]);
 }
+
+#[test]
+fn one_broken_connection_is_one_failure_of_all_requests_that_it_ends() {
+    let (mut bench, mut holder, asked) = fetching_files(MANY_FILES_MAX + 1);
+    let [Asked::Many(first, ..), Asked::Many(second, ..)] = asked[..] else { panic!("two requests") };
+    for transfer in [first, second] {
+        answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
+    }
+    for transfer in [first, second] {
+        bench.take([Input::Transfer(transfer, TransferOutcome::Received(Err("cut off".to_owned())))]);
+    }
+    let again = holder.requests(&mut bench);
+    assert!(matches!(again[..], [Asked::Many(..), Asked::Many(..)]), "both are requested again");
+    assert_eq!(shown(&mut bench).1, [""; 0]);
+}
