@@ -1,5 +1,9 @@
 //! The files that are fetched alone: large ones, and all of a holder that does not know requests for many.
 
+use std::collections::BTreeSet;
+
+use wire::Digest;
+
 use super::*;
 use crate::peer::engine::fetch::{Cause, is_large_enough};
 
@@ -29,8 +33,11 @@ impl Many {
         let of = |id| self.parts.values().filter(|part| part.from == Holders::of([id])).count();
         let is_free = |id: &HolderId| self.holders[*id].is_ready() && of(*id) < each;
         let gathers = self.parts.values().filter(|part| part.from.count() > 1).count();
+        // A content has one place on the disk while it arrives, so other files of the same content come after it.
+        let underway: BTreeSet<Digest> = self.parts.values().map(|part| part.item.file.sha256).collect();
+        let may_be = |item: &Item| !underway.contains(&item.file.sha256);
         let mut found = None;
-        for item in self.queue.first_large() {
+        for item in self.queue.first_large(may_be) {
             let chosen = self.chosen(item.holders);
             let from = if chosen.count() > 1 && is_large_enough(&item.file) {
                 chosen
@@ -47,11 +54,11 @@ impl Many {
             }
         }
         if let Some((holders, from)) = found {
-            return self.queue.take_large(holders).map(|item| (item, from));
+            return self.queue.take_large(holders, may_be).map(|item| (item, from));
         }
         let mut alone = (0..self.holders.len()).filter(|id| !self.holders[*id].knows_many && is_free(id));
         let id = alone.next()?;
-        self.queue.take_one_small(id).map(|item| (item, Holders::of([id])))
+        self.queue.take_one_small(id, may_be).map(|item| (item, Holders::of([id])))
     }
 }
 

@@ -98,26 +98,37 @@ impl Queue {
         items
     }
 
-    /// Takes one small file that a holder has, to be fetched alone.
-    pub(super) fn take_one_small(&mut self, holder: HolderId) -> Option<Item> {
-        let holders = *self.small.keys().find(|holders| holders.has(holder))?;
-        take_first(&mut self.small, holders)
+    /// Takes one small file that a holder has and that may be fetched alone now.
+    pub(super) fn take_one_small(
+        &mut self,
+        holder: HolderId,
+        may_be: impl Fn(&Item) -> bool,
+    ) -> Option<Item> {
+        let of_holder = self.small.iter().filter(|(holders, _)| holders.has(holder));
+        let mut able = of_holder.filter(|(_, files)| files.iter().any(&may_be)).map(|(holders, _)| *holders);
+        let holders = able.next()?;
+        take_first(&mut self.small, holders, may_be)
     }
 
-    /// The first large file of each group of holders.
-    pub(super) fn first_large(&self) -> impl Iterator<Item = &Item> {
-        self.large.values().filter_map(VecDeque::front)
+    /// The first large file of each group of holders that may be fetched now.
+    pub(super) fn first_large(&self, may_be: impl Fn(&Item) -> bool) -> impl Iterator<Item = &Item> {
+        self.large.values().filter_map(move |files| files.iter().find(|item| may_be(item)))
     }
 
-    /// Takes the first large file that these holders have.
-    pub(super) fn take_large(&mut self, holders: Holders) -> Option<Item> {
-        take_first(&mut self.large, holders)
+    /// Takes the first large file that these holders have and that may be fetched now.
+    pub(super) fn take_large(&mut self, holders: Holders, may_be: impl Fn(&Item) -> bool) -> Option<Item> {
+        take_first(&mut self.large, holders, may_be)
     }
 }
 
-fn take_first(files: &mut BTreeMap<Holders, VecDeque<Item>>, holders: Holders) -> Option<Item> {
+fn take_first(
+    files: &mut BTreeMap<Holders, VecDeque<Item>>,
+    holders: Holders,
+    may_be: impl Fn(&Item) -> bool,
+) -> Option<Item> {
     let of_them = files.get_mut(&holders)?;
-    let first = of_them.pop_front();
+    let at = of_them.iter().position(may_be)?;
+    let first = of_them.remove(at);
     if of_them.is_empty() {
         files.remove(&holders);
     }

@@ -83,7 +83,9 @@ fn fetching_files(count: usize) -> (Bench, Holder, Vec<Asked>) {
     let digits = count.to_string().len();
     let hit = |number| {
         let mut hit = hit_of_b();
-        hit.file.name = format!("d/{number:0digits$}").parse().expect("a good name");
+        let name = format!("d/{number:0digits$}");
+        hit.file.sha256 = Digest::of(name.as_bytes());
+        hit.file.name = name.parse().expect("a good name");
         hit
     };
     let mut hits: Vec<Hit> = (1..=count).map(hit).collect();
