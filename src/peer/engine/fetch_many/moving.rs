@@ -15,7 +15,8 @@ use crate::peer::engine::link::About;
 use crate::peer::engine::requested::describe_files;
 use crate::peer::records::Direction;
 
-/// How many requests to one holder are underway: while one is being received, the next one is answered. And how many in all.
+/// How many requests to one holder are underway: while one is being received, the next one is answered. And how many in all, besides
+/// those that wait in queues: busy holders must not keep idle ones from being asked.
 const BATCHES_EACH: usize = 2;
 const BATCHES_MAX: usize = 8;
 
@@ -23,9 +24,10 @@ impl Many {
     /// Takes the files of the next request, and says whom to ask. Nobody gets a second one while another holder has none.
     fn next_batch(&mut self) -> Option<(HolderId, Vec<Item>)> {
         let has_others = self.usable().count() > 1;
+        let underway_in_all = self.batches.values().filter(|batch| batch.state != State::Queued).count();
         for underway in 0..BATCHES_EACH {
             for id in 0..self.holders.len() {
-                if self.batches.len() < BATCHES_MAX && self.takes_batch(id, underway) {
+                if underway_in_all < BATCHES_MAX && self.takes_batch(id, underway) {
                     let mut queue = std::mem::take(&mut self.queue);
                     let items = queue.take_small(id, has_others, |holders| self.chosen(holders));
                     self.queue = queue;

@@ -79,6 +79,8 @@ impl Engine {
         let Some(many) = self.fetches.many.get_mut(&task) else { return false };
         let Some(transfer) = many.held_up(State::Queued).first().copied() else { return false };
         let Some(id) = many.batches.get(&transfer).map(|batch| batch.holder) else { return false };
+        // Otherwise the next request would go to it again, and wait again.
+        many.holders[id].again_at = Some(self.local.now.instant + BUSY_WAIT);
         let holder = many.holders[id].name.clone();
         many.take_back(transfer);
         self.withdraw(&holder, transfer, Reason::Left);

@@ -365,3 +365,45 @@ fn nobody_who_has_such_files_and_a_server_that_cannot_say_it_are_said() {
         }
     }
 }
+
+#[test]
+fn files_of_the_same_content_are_fetched_one_after_the_other() {
+    let two = 2 << 20;
+    let files = vec![("d/1", two, "x"), ("d/2", two, "x"), ("d/3", two, "y")];
+    let (mut bench, mut holder) = underway(&[("B", true, files)]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1", "d/3"], "one content has one place on the disk");
+    holder.requests_by_peer(&mut bench);
+    answer_of(&mut bench, "B", holder.1[0], Verdict::Ready { bytes: two, salt: [1; 16] });
+    bench.take([Input::Transfer(holder.1[0], TransferOutcome::Received(Ok(PathBuf::from("/d/1"))))]);
+    assert_eq!(prepare_parts(&mut bench), ["d/2"]);
+}
+
+#[test]
+fn what_waits_in_a_queue_is_requested_of_a_later_holder_that_has_nothing_to_do() {
+    let names = names(10);
+    let (mut bench, mut holder) = underway(&[("B", true, small(&names)), ("C", true, small(&names))]);
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("B", 10)]);
+    answer_of(&mut bench, "B", asked[0].1, Verdict::Busy);
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("B", 10)]);
+    answer_of(&mut bench, "B", asked[0].1, Verdict::Queued { place: 1 });
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(sizes(&asked), [("C", 10)]);
+}
+
+#[test]
+fn requests_that_wait_in_queues_leave_room_for_another_holder() {
+    let peers = ["B", "C", "D", "E", "F", "G", "H", "I", "J"];
+    let names: Vec<String> = peers.map(|peer| format!("d/{peer}")).into();
+    let have: Vec<(&str, bool, Vec<Has<'_>>)> = peers
+        .iter()
+        .zip(&names)
+        .map(|(peer, file)| (*peer, true, vec![(file.as_str(), 1, file.as_str())]))
+        .collect();
+    let (mut bench, mut holder) = underway(&have);
+    let asked = requests(&mut bench, &mut holder);
+    assert_eq!(asked.len(), 8);
+    answer_of(&mut bench, "B", asked[0].1, Verdict::Queued { place: 1 });
+    assert_eq!(sizes(&requests(&mut bench, &mut holder)), [("J", 1)]);
+}
