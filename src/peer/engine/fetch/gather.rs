@@ -324,12 +324,18 @@ impl Engine {
                 // One of many is named by these.
                 let is_part = gather.fetch.parent.is_some();
                 let why = if is_part { why } else { format!("{}: {why}", Escaped(name.as_str())) };
-                self.fail_gather(task, &why);
+                // During an outage of the server, nobody can be asked, so nobody is to blame.
+                let cause = if self.local.link.is_none() { Cause::Server } else { Cause::File };
+                self.fail_gather_because(task, &why, cause);
             }
         }
     }
 
     fn fail_gather(&mut self, task: TaskId, why: &str) {
+        self.fail_gather_because(task, why, Cause::File);
+    }
+
+    fn fail_gather_because(&mut self, task: TaskId, why: &str, cause: Cause) {
         let Some(gather) = self.end_gather(task) else { return };
         let kept = gather.plan.as_ref().map_or(0, Plan::done_bytes);
         let rest = match kept {
@@ -341,7 +347,7 @@ impl Engine {
         };
         let why = format!("{why}{rest}");
         match gather.fetch.parent {
-            Some(parent) => self.part_failed(parent, task, &why, Cause::File),
+            Some(parent) => self.part_failed(parent, task, &why, cause),
             None => {
                 self.local.tell(gather.fetch.client, Event::error(why));
                 self.local.end_task(task, Ending::Failed);
