@@ -468,7 +468,7 @@ impl Engine {
 
     fn drop_without_card(&mut self, task: TaskId, why: &str) {
         let Some(many) = self.fetches.many.get(&task) else { return };
-        let without = (0..many.holders.len()).filter(|holder| !many.holders[*holder].has_card);
+        let without = many.usable().ids().filter(|holder| !many.holders[*holder].has_card);
         let without: Vec<HolderId> = without.collect();
         without.into_iter().for_each(|holder| self.drop_from_many(task, holder, why));
     }

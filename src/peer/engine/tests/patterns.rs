@@ -407,3 +407,32 @@ fn requests_that_wait_in_queues_leave_room_for_another_holder() {
     answer_of(&mut bench, "B", asked[0].1, Verdict::Queued { place: 1 });
     assert_eq!(sizes(&requests(&mut bench, &mut holder)), [("J", 1)]);
 }
+
+#[test]
+fn a_large_file_goes_on_after_an_outage_of_the_server() {
+    let large = || vec![("d/1", 64 << 20, "x")];
+    let (mut bench, _) = underway(&[("B", true, large()), ("C", true, large())]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"]);
+    let opened = bench.effects.extract_if(.., |effect| matches!(effect, Effect::OpenPieces(..))).next();
+    let Some(Effect::OpenPieces(part, _)) = opened else { panic!("several send it") };
+    bench.take([Input::PiecesOpened(part, Ok(Vec::new()))]);
+    bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+    bench.sleep(16);
+    assert_eq!(shown(&mut bench).1, [""; 0]);
+    bench.join();
+    assert!(!is_done(&mut bench, Ending::Failed));
+}
+
+#[test]
+fn of_those_whose_cards_do_not_come_only_those_who_are_here_are_named() {
+    let has = |peer, is_here| (peer, is_here, vec![("d/1", 1, "x")]);
+    let mut bench = listed(&[has("B", true), has("C", true), has("D", false)]);
+    let task = bench.effects.drain(..).find_map(|effect| match effect {
+        Effect::PrepareMany(task, _) => Some(task),
+        _ => None,
+    });
+    bench.take([Input::PreparedMany(task.expect("the disk is looked at"), Ok(vec![Ok(Prepared::From(0))]))]);
+    bench.hear_card(&card_of_b(START, START));
+    bench.sleep(16);
+    assert_eq!(faults(&mut bench), [("C".to_owned(), HolderFault::Gone)]);
+}
