@@ -52,6 +52,17 @@ enum Stage {
     Moving(Hit, FileRequest),
 }
 
+impl Stage {
+    /// The holder that was chosen, and what it has.
+    fn hit(&self) -> Option<&Hit> {
+        match self {
+            Self::Searching | Self::Holders(_) => None,
+            Self::Preparing(hit) | Self::Card(hit) => Some(hit),
+            Self::Asked(hit, _) | Self::Queued(hit, _) | Self::Moving(hit, _) => Some(hit),
+        }
+    }
+}
+
 struct Fetch {
     client: ClientId,
     wanted: Wanted,
@@ -369,7 +380,9 @@ impl Engine {
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
                 self.ask_holder(task, Some(Wish::Server));
             }
-            TransferOutcome::CannotDial(why) => self.fail_fetch_because(task, why, Cause::Holder),
+            TransferOutcome::CannotDial(why) | TransferOutcome::CutOff(why) => {
+                self.fail_fetch_because(task, why, Cause::Holder);
+            }
             TransferOutcome::Received(Err(why)) => self.fail_fetch(task, why),
             TransferOutcome::DiskFull(why) => {
                 let (holder, transfer) = (hit.peer.clone(), asked.transfer);

@@ -229,6 +229,8 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// The file is at this path, complete and verified, or the transfer has failed.
     Received(Result<PathBuf, String>),
+    /// The transfer ended early, or what it has continued was wrong. The same holder can send the file if it is asked again.
+    CutOff(String),
     /// There is no room for the file.
     DiskFull(String),
     /// A piece of a file has arrived, right or not.

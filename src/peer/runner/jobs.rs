@@ -172,6 +172,11 @@ pub(super) fn receive(
             if e.is_disk_full() {
                 return TransferOutcome::DiskFull(format!("the disk is full: {e}{rest}"));
             }
+            // The bytes before the offset can be those of another holder.
+            let is_of_another = matches!(e, TransferError::WrongDigest { .. }) && job.offset > 0;
+            if e.is_of_connection() || is_of_another {
+                return TransferOutcome::CutOff(format!("{e}{rest}"));
+            }
             TransferOutcome::Received(Err(format!("{e}{rest}")))
         }
     }

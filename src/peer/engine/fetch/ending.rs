@@ -16,7 +16,7 @@ use crate::peer::event::{Event, FileRoute, HolderPart};
 pub(in crate::peer::engine) enum Cause {
     /// Whatever concerns this file only.
     File,
-    /// The holder does not answer, or does not send anything now.
+    /// The holder does not answer, does not send anything now, or has not sent all of it.
     Holder,
     /// The holder is not connected.
     Absent,
@@ -60,7 +60,10 @@ impl Engine {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
             self.stop(&fetch.stage);
             match fetch.parent {
-                Some(parent) => self.part_failed(parent, task, &why, cause),
+                Some(parent) => {
+                    let asked = fetch.stage.hit().map(|hit| &hit.peer);
+                    self.part_failed(parent, task, asked, &why, cause);
+                }
                 None => {
                     self.local.tell(fetch.client, Event::error(why));
                     self.local.end_task(task, Ending::Failed);

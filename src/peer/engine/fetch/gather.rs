@@ -347,7 +347,7 @@ impl Engine {
         };
         let why = format!("{why}{rest}");
         match gather.fetch.parent {
-            Some(parent) => self.part_failed(parent, task, &why, cause),
+            Some(parent) => self.part_failed(parent, task, None, &why, cause),
             None => {
                 self.local.tell(gather.fetch.client, Event::error(why));
                 self.local.end_task(task, Ending::Failed);

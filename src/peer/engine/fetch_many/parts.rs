@@ -93,19 +93,27 @@ impl Engine {
         self.next_of_many(task);
     }
 
-    /// A file that was fetched alone has not arrived.
-    pub(in crate::peer::engine) fn part_failed(&mut self, task: TaskId, id: TaskId, why: &str, cause: Cause) {
+    /// A file that was fetched alone has not arrived. The holder that was asked last is given, if it was one.
+    pub(in crate::peer::engine) fn part_failed(
+        &mut self,
+        task: TaskId,
+        id: TaskId,
+        asked: Option<&PeerName>,
+        why: &str,
+        cause: Cause,
+    ) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(Part { mut item, from, .. }) = many.parts.remove(&id) else { return };
         if cause == Cause::File {
             // Of several holders, each was asked for all of it.
             from.ids().for_each(|holder| item.holders = item.holders.without(holder));
         }
+        let asked = asked.and_then(|asked| many.holders.iter().position(|holder| holder.name == *asked));
         let lost = many.put_back(std::iter::once(item), why);
         self.lose(task, lost);
         // What was asked of the holder is fetched by the same command, and not tried again by hand.
         let why = why.strip_suffix("; try again").unwrap_or(why);
-        match (cause, from.ids().next()) {
+        match (cause, asked) {
             (Cause::Holder, Some(holder)) => self.holder_failed(task, holder, why),
             (Cause::Absent, Some(holder)) => self.drop_from_many(task, holder, why),
             _ => {}

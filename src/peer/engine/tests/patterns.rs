@@ -66,12 +66,16 @@ fn underway(have: &[(&str, bool, Vec<Has<'_>>)]) -> (Bench, Holder) {
     let looked_up = bench.sent.extract_if(.., |message| matches!(message, ToServer::Lookup { .. })).count();
     assert_eq!(looked_up, have.iter().filter(|(_, is_here, _)| *is_here).count());
     for (peer, _, _) in have.iter().filter(|(_, is_here, _)| *is_here) {
-        let term = Term { sequence: START, issued_at: START, valid_until: START + CARD_VALID_SECONDS_MAX };
-        let (identity, encryption) = &KEYS[1];
-        let mut rng = StdRng::seed_from_u64(1);
-        bench.hear_card(&Card::issue(name(peer), identity, encryption.public(), term, &mut rng));
+        hear_card(&mut bench, peer);
     }
     (bench, Holder::default())
+}
+
+fn hear_card(bench: &mut Bench, peer: &str) {
+    let term = Term { sequence: START, issued_at: START, valid_until: START + CARD_VALID_SECONDS_MAX };
+    let (identity, encryption) = &KEYS[1];
+    let mut rng = StdRng::seed_from_u64(1);
+    bench.hear_card(&Card::issue(name(peer), identity, encryption.public(), term, &mut rng));
 }
 
 /// Small files of this many names.
@@ -434,5 +438,43 @@ fn of_those_whose_cards_do_not_come_only_those_who_are_here_are_named() {
     bench.take([Input::PreparedMany(task.expect("the disk is looked at"), Ok(vec![Ok(Prepared::From(0))]))]);
     bench.hear_card(&card_of_b(START, START));
     bench.sleep(16);
+    assert_eq!(faults(&mut bench), [("C".to_owned(), HolderFault::Gone)]);
+}
+
+#[test]
+fn a_file_whose_transfer_is_cut_off_is_requested_once_more() {
+    let (mut bench, mut holder) = underway(&[("B", true, vec![("d/1", 2 << 20, "1")])]);
+    for again in [true, false] {
+        assert_eq!(prepare_parts(&mut bench), ["d/1"]);
+        assert_eq!(holder.requests_by_peer(&mut bench), [("B".to_owned(), Asked::One("d/1".into()))]);
+        let transfer = *holder.1.last().expect("it was requested");
+        answer_of(&mut bench, "B", transfer, Verdict::Ready { bytes: 2 << 20, salt: [1; 16] });
+        bench.take([Input::Transfer(transfer, TransferOutcome::CutOff("it was cut off".into()))]);
+        assert_eq!(shown(&mut bench).1.is_empty(), again);
+    }
+    assert_eq!(prepare_parts(&mut bench), [""; 0]);
+    assert!(is_done(&mut bench, Ending::Failed));
+}
+
+#[test]
+fn only_the_holder_that_was_asked_last_is_to_blame() {
+    let large = || vec![("d/1", 64 << 20, "x"), ("d/2", 1, "y")];
+    let (mut bench, mut holder) = underway(&[("B", true, large()), ("C", true, large())]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"]);
+    let opened = bench.effects.extract_if(.., |effect| matches!(effect, Effect::OpenPieces(..))).next();
+    let Some(Effect::OpenPieces(part, _)) = opened else { panic!("several send it") };
+    bench.take([Input::PiecesOpened(part, Ok(Vec::new()))]);
+    ["B", "C"].into_iter().for_each(|peer| hear_card(&mut bench, peer));
+    let pieces = holder.requests_by_peer(&mut bench);
+    assert!(pieces.contains(&("B".to_owned(), Asked::One("d/1".into()))), "{pieces:?}");
+    // B does not share it any more, and C was made before files came in pieces.
+    answer_of(&mut bench, "B", holder.1[0], Verdict::NotShared);
+    bench.sleep(6);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"], "C can send the whole file");
+    holder.requests_by_peer(&mut bench);
+    let whole = *holder.1.last().expect("it was requested");
+    faults(&mut bench);
+    bench.engine.fetch_refused(whole, Refusal::Absent);
+    bench.take([]);
     assert_eq!(faults(&mut bench), [("C".to_owned(), HolderFault::Gone)]);
 }
