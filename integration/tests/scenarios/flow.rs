@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use integration::http::HttpConnection;
 use integration::{PATIENCE, Sandbox, Server};
@@ -119,11 +120,21 @@ fn who_is_connected_and_what_passes_is_shown_to_whoever_may_see_it() {
 
 /// Whether a server has the thread that gathers what is shown.
 fn has_feed(server: &Server) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", server.process().id())).expect("it is Linux");
-    let names = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("comm")));
-    let names: Vec<String> = names.map_while(Result::ok).collect();
-    assert!(names.iter().any(|name| name.trim_end() == "router"), "threads have names: {names:?}");
-    names.iter().any(|name| name.trim_end() == "feed")
+    let program = server.process().id();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let threads = std::fs::read_dir(format!("/proc/{program}/task")).expect("it is Linux").flatten();
+        let others = threads.filter(|thread| thread.file_name() != *program.to_string());
+        let names = others.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+        let names: Vec<String> = names.map_while(Result::ok).collect();
+        // Until a thread has run for the first time, it has the name of the program.
+        if names.iter().all(|name| name.trim_end() != "server") {
+            assert!(names.iter().any(|name| name.trim_end() == "router"), "threads have names: {names:?}");
+            return names.iter().any(|name| name.trim_end() == "feed");
+        }
+        assert!(Instant::now() < deadline, "threads without names: {names:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
