@@ -103,7 +103,9 @@ impl Engine {
         cause: Cause,
     ) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let Some(Part { mut item, from, .. }) = many.parts.remove(&id) else { return };
+        let Some(Part { mut item, from, is_stopped, .. }) = many.parts.remove(&id) else { return };
+        // The end of a transfer that was stopped from here is no failure of its holder, whatever it looks like.
+        let cause = if is_stopped { Cause::File } else { cause };
         if cause == Cause::File {
             // Of several holders, each was asked for all of it.
             from.ids().for_each(|holder| item.holders = item.holders.without(holder));

@@ -1,5 +1,7 @@
 //! Fetching the files of a pattern from all who have them.
 
+mod alone;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -298,39 +300,6 @@ fn a_large_file_comes_from_all_and_a_middling_one_from_whoever_has_least_to_do()
 }
 
 #[test]
-fn a_file_that_a_slow_holder_sends_alone_is_taken_from_one_that_has_nothing_to_do() {
-    let files: Vec<Has<'_>> = vec![("d/1", 2 << 20, "1"), ("d/2", 2 << 20, "2")];
-    let (mut bench, mut holder) = underway(&[("B", true, files.clone()), ("C", true, files)]);
-    assert_eq!(prepare_parts(&mut bench), ["d/1", "d/2"]);
-    let asked = holder.requests_by_peer(&mut bench);
-    assert_eq!(
-        asked,
-        [("B", "d/1"), ("C", "d/2")].map(|(peer, name)| (peer.to_owned(), Asked::One(name.into())))
-    );
-    // Both send.
-    let transfers = holder.1.clone();
-    for (peer, transfer) in ["B", "C"].into_iter().zip(&transfers) {
-        answer_of(&mut bench, peer, *transfer, Verdict::Ready { bytes: 2 << 20, salt: [1; 16] });
-    }
-    bench.sleep(2);
-    bench.effects.clear();
-    let there = TransferOutcome::Received(Ok(PathBuf::from("/there")));
-    bench.take([Input::Transfer(transfers[1], there)]);
-    let is_stop =
-        |effect: &Effect| matches!(effect, Effect::StopReceive(stopped) if *stopped == transfers[0]);
-    bench.sleep(5);
-    assert_eq!(bench.count(is_stop), 0, "C has taken two seconds, and B may take eight");
-    bench.sleep(1);
-    assert_eq!(bench.count(is_stop), 1);
-    assert_eq!(faults(&mut bench), [("B".to_owned(), HolderFault::Slow)]);
-    let cancelled = TransferOutcome::Received(Err("cancelled".into()));
-    bench.take([Input::Transfer(transfers[0], cancelled)]);
-    assert_eq!(prepare_parts(&mut bench), ["d/1"], "what has come of it is looked for");
-    assert_eq!(holder.requests_by_peer(&mut bench), [("C".to_owned(), Asked::One("d/1".into()))]);
-    assert_eq!(shown(&mut bench).1, [""; 0]);
-}
-
-#[test]
 fn names_with_several_contents_and_files_of_absent_peers_are_said_once() {
     let of_b = vec![("d/1", 1, "one"), ("d/2", 1, "of b")];
     let of_c = vec![("d/1", 1, "one"), ("d/2", 1, "of c")];
@@ -438,43 +407,5 @@ fn of_those_whose_cards_do_not_come_only_those_who_are_here_are_named() {
     bench.take([Input::PreparedMany(task.expect("the disk is looked at"), Ok(vec![Ok(Prepared::From(0))]))]);
     bench.hear_card(&card_of_b(START, START));
     bench.sleep(16);
-    assert_eq!(faults(&mut bench), [("C".to_owned(), HolderFault::Gone)]);
-}
-
-#[test]
-fn a_file_whose_transfer_is_cut_off_is_requested_once_more() {
-    let (mut bench, mut holder) = underway(&[("B", true, vec![("d/1", 2 << 20, "1")])]);
-    for again in [true, false] {
-        assert_eq!(prepare_parts(&mut bench), ["d/1"]);
-        assert_eq!(holder.requests_by_peer(&mut bench), [("B".to_owned(), Asked::One("d/1".into()))]);
-        let transfer = *holder.1.last().expect("it was requested");
-        answer_of(&mut bench, "B", transfer, Verdict::Ready { bytes: 2 << 20, salt: [1; 16] });
-        bench.take([Input::Transfer(transfer, TransferOutcome::CutOff("it was cut off".into()))]);
-        assert_eq!(shown(&mut bench).1.is_empty(), again);
-    }
-    assert_eq!(prepare_parts(&mut bench), [""; 0]);
-    assert!(is_done(&mut bench, Ending::Failed));
-}
-
-#[test]
-fn only_the_holder_that_was_asked_last_is_to_blame() {
-    let large = || vec![("d/1", 64 << 20, "x"), ("d/2", 1, "y")];
-    let (mut bench, mut holder) = underway(&[("B", true, large()), ("C", true, large())]);
-    assert_eq!(prepare_parts(&mut bench), ["d/1"]);
-    let opened = bench.effects.extract_if(.., |effect| matches!(effect, Effect::OpenPieces(..))).next();
-    let Some(Effect::OpenPieces(part, _)) = opened else { panic!("several send it") };
-    bench.take([Input::PiecesOpened(part, Ok(Vec::new()))]);
-    ["B", "C"].into_iter().for_each(|peer| hear_card(&mut bench, peer));
-    let pieces = holder.requests_by_peer(&mut bench);
-    assert!(pieces.contains(&("B".to_owned(), Asked::One("d/1".into()))), "{pieces:?}");
-    // B does not share it any more, and C was made before files came in pieces.
-    answer_of(&mut bench, "B", holder.1[0], Verdict::NotShared);
-    bench.sleep(6);
-    assert_eq!(prepare_parts(&mut bench), ["d/1"], "C can send the whole file");
-    holder.requests_by_peer(&mut bench);
-    let whole = *holder.1.last().expect("it was requested");
-    faults(&mut bench);
-    bench.engine.fetch_refused(whole, Refusal::Absent);
-    bench.take([]);
     assert_eq!(faults(&mut bench), [("C".to_owned(), HolderFault::Gone)]);
 }
