@@ -51,7 +51,7 @@ export class Plan {
    * @param {string} holder @param {number} holders How many there are. @returns {{offset: number, end: number}} Bytes.
    */
   give(holder, holders) {
-    const missing = Array.from({ length: this.#proved }, (_, number) => number).filter((number) => !this.#pieces.has(number));
+    const missing = this.#missing();
     const asked = [...this.#asked.values()];
     const times = new Map(missing.map((number) => [number, asked.filter((numbers) => numbers.has(number)).length]));
     const least = Math.min(...times.values());
@@ -65,9 +65,12 @@ export class Plan {
 
   /** Gives all to a holder that sends no pieces. @param {string} holder @returns {{offset: number, end: number, isWhole: true}} */
   giveWhole(holder) {
-    const missing = Array.from({ length: this.#proved }, (_, number) => number).filter((number) => !this.#pieces.has(number));
-    this.#asked.set(holder, new Set(missing));
+    this.#asked.set(holder, new Set(this.#missing()));
     return { offset: 0, end: this.#total, isWhole: true };
+  }
+
+  #missing() {
+    return Array.from({ length: this.#proved }, (_, number) => number).filter((number) => !this.#pieces.has(number));
   }
 
   /** @param {string} holder @returns {boolean} Whether it has nothing more to send. */
