@@ -140,6 +140,23 @@ impl Peer {
         name.expect("scenarios give their peers names")
     }
 
+    /// Shares `long.bin` and `short.txt`, under the keywords `long` and `short`, with one upload slot, which `taker` gets for
+    /// `long.bin`. At the rate of this holder, that takes minutes, and it does not fit into the buffers of the connections. Returns
+    /// the holder's process and the one of the taker.
+    ///
+    /// # Panics
+    /// The transfer does not begin.
+    pub fn keep_busy_with(&self, taker: &Self) -> [Process; 2] {
+        self.put("long.bin", &vec![7; 64 << 20]);
+        self.put("short.txt", b"short");
+        self.put("keyword.txt", b"long, long.bin; short, short.txt;");
+        let holder = self.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
+        holder.event("result", |event| event["kind"] == "published");
+        let first = taker.start(&["get", "long.bin"]);
+        first.event("file_progress", |_| true);
+        [holder, first]
+    }
+
     /// Starts `peer --dir ... --json` with `arguments` and an open standard input.
     pub fn start(&self, arguments: &[&str]) -> Process {
         let mut command = Command::new(binary("peer"));

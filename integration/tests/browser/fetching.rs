@@ -61,13 +61,7 @@ fn a_browser_shares_files_under_keywords_with_commas() {
 fn a_browser_waits_in_the_queue_of_a_busy_holder_and_shows_its_place() {
     let Some(scene) = Scene::new() else { return };
     let [a, b, c] = ["A", "B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
-    b.put("long.bin", &vec![7; LONG_BYTES]);
-    b.put("short.txt", b"short");
-    b.put("keyword.txt", b"long, long.bin; short, short.txt;");
-    let holder = b.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
-    holder.event("result", |event| event["kind"] == "published");
-    let first = a.start(&["get", "long.bin"]);
-    first.event("file_progress", |_| true);
+    let [_holder, first] = b.keep_busy_with(&a);
 
     let page = scene.join("Web");
     search(&page, "short");
@@ -151,13 +145,7 @@ fn an_interrupted_download_continues_after_the_page_was_loaded_again() {
 fn a_place_in_a_queue_is_given_up_by_a_button() {
     let Some(scene) = Scene::new() else { return };
     let [a, b, c] = ["A", "B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
-    b.put("long.bin", &vec![7; LONG_BYTES]);
-    b.put("short.txt", b"short");
-    b.put("keyword.txt", b"long, long.bin; short, short.txt;");
-    let holder = b.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
-    holder.event("result", |event| event["kind"] == "published");
-    let first = a.start(&["get", "long.bin"]);
-    first.event("file_progress", |_| true);
+    let _busy = b.keep_busy_with(&a);
     let page = scene.join("Web");
     search(&page, "short");
     page.click("#hits button");

@@ -3,22 +3,12 @@
 use integration::Sandbox;
 use rustix::process::Signal;
 
-/// At the rate of the holder, this takes minutes, and it does not fit into the buffers of the connections.
-const LONG_BYTES: usize = 64 << 20;
-
 #[test]
 fn peers_wait_for_an_upload_slot_in_a_queue_and_those_that_leave_make_room() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let [a, b, c, d] = ["A", "B", "C", "D"].map(|name| sandbox.peer(name, server.address()));
-    b.put("long.bin", &vec![7; LONG_BYTES]);
-    b.put("short.txt", b"short");
-    b.put("keyword.txt", b"x, long.bin; x, short.txt;");
-    let sharing = b.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
-    sharing.event("result", |event| event["kind"] == "published");
-
-    let first = a.start(&["get", "long.bin"]);
-    first.event("file_progress", |_| true);
+    let [sharing, first] = b.keep_busy_with(&a);
     let second = c.start(&["get", "short.txt"]);
     let queued = second.event("file_queued", |event| event["place"] == 1);
     assert_eq!((&queued["name"], &queued["from"]), (&"short.txt".into(), &"B".into()));
