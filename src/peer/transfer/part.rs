@@ -14,7 +14,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use wire::Digest;
@@ -235,25 +235,36 @@ fn write_chunks(
     written: &mut Written,
     due: &Sender<Due>,
 ) -> io::Result<()> {
-    let mut recorded = (written.so_far.bytes, Instant::now());
-    for (chunk, so_far) in chunks {
-        // After an incomplete write, `written` is still what was written whole.
-        content.write_all(&chunk)?;
-        written.add(so_far);
-        // Without room, the buffer is freed.
-        let _ = used.try_send(chunk);
-        let (bytes, at) = recorded;
-        let now = &written.so_far;
-        if now.bytes - bytes >= RECORD_BYTES || at.elapsed() >= RECORD_AFTER {
-            let pieces = std::mem::take(&mut written.unrecorded);
-            match due.try_send(Due { so_far: now.clone(), pieces }) {
-                Ok(()) => recorded = (now.bytes, Instant::now()),
-                Err(TrySendError::Full(due)) => written.unrecorded = due.pieces,
-                Err(TrySendError::Disconnected(_)) => break,
+    let mut recorded = written.so_far.bytes;
+    let mut due_at = Instant::now() + RECORD_AFTER;
+    loop {
+        match chunks.recv_deadline(due_at) {
+            Ok((chunk, so_far)) => {
+                // After an incomplete write, `written` is still what was written whole.
+                content.write_all(&chunk)?;
+                written.add(so_far);
+                // Without room, the buffer is freed.
+                let _ = used.try_send(chunk);
             }
+            // What has arrived is recorded also while nothing more comes.
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        let bytes = written.so_far.bytes;
+        if bytes - recorded < RECORD_BYTES && Instant::now() < due_at {
+            continue;
+        }
+        due_at = Instant::now() + RECORD_AFTER;
+        if bytes == recorded {
+            continue;
+        }
+        let pieces = std::mem::take(&mut written.unrecorded);
+        match due.try_send(Due { so_far: written.so_far.clone(), pieces }) {
+            Ok(()) => recorded = bytes,
+            Err(TrySendError::Full(due)) => written.unrecorded = due.pieces,
+            Err(TrySendError::Disconnected(_)) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 impl Drop for Part<'_> {

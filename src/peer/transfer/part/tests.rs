@@ -51,6 +51,25 @@ fn what_is_due_is_recorded_while_the_rest_comes() {
 }
 
 #[test]
+fn what_has_arrived_is_recorded_while_nothing_more_comes() {
+    let (_dir, folder) = folder();
+    let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
+    let (sender, to_write) = bounded(0);
+    let (used, _free) = bounded(1);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| part.write_all(to_write, &used));
+        sender.send(chunk(b"one", 3)).expect("it is taken");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while recorded(&folder, &SHA256).is_none_or(|(bytes, _)| bytes != 3) {
+            assert!(Instant::now() < deadline, "nothing is recorded");
+            thread::yield_now();
+        }
+        drop(sender);
+        joined(writer).expect("all is written");
+    });
+}
+
+#[test]
 fn what_cannot_be_recorded_ends_the_transfer() {
     let (dir, folder) = folder();
     let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
