@@ -78,9 +78,8 @@ async function start() {
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const views = [view];
   const tabs = new Tabs(store, url.href, (live) => views.forEach((part) => part.changed(live)));
-  views.push(new FileView(tabs), new Account(tabs));
+  views.push(new FileView(tabs), new Account(tabs), new PatternView(tabs));
   new SearchView(tabs);
-  new PatternView(tabs);
   connect(store, tabs, view);
 }
 

@@ -1,12 +1,16 @@
-// The files that are being fetched: what is here of them already, and the transfers. Every file comes by pieces, also from one
-// holder: so each part is checked when it arrives, and the file is never in memory as a whole.
+// The files that are being fetched: what is here of them already, and the transfers. A file comes by pieces, also from one
+// holder: so each part is checked when it arrives, and the file is never in memory as a whole. Small files of a list come many at
+// a time over one connection.
 
-import { hex } from "./bytes.js";
+import { Batches } from "./batches.js";
+import { equal, hex } from "./bytes.js";
 import { ordinal } from "./text.js";
 import { Gather, Later, receivePieces, Refused } from "./gather.js";
-import { linkBehind, piecesOf, totalBehind } from "./pieces.js";
+import { linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
+import { REFUSALS } from "./files.js";
 import { Plan } from "./plan.js";
+import { receiveFiles } from "./transfer.js";
 
 /** Browsers have less room for what pages make than for what they save. */
 const FILE_BYTES_MAX = 2 ** 32;
@@ -22,6 +26,9 @@ export const isTooLarge = ({ bytes }) => bytes > FILE_BYTES_MAX;
 /** @param {object} file What was found. @returns {boolean} Whether it is worth asking several holders at once. */
 export const isForSeveral = (file) => !isTooLarge(file) && piecesOf(file.bytes) >= PIECES_LEAST;
 
+/** @param {object} file What was found. @returns {boolean} Whether it comes with others, because to keep a part of it is of no use. */
+export const isForMany = ({ bytes }) => bytes <= PIECE_BYTES;
+
 /**
  * Holders publish the length of a file beside its digest, and one may publish a false one. So only those are asked together that
  * say the same. @param {object[]} hits Of one digest. @returns {object[][]} Those of the same length, the largest group first.
@@ -29,17 +36,52 @@ export const isForSeveral = (file) => !isTooLarge(file) && piecesOf(file.bytes) 
 export const byLength = (hits) =>
   [...Map.groupBy(hits, ({ file }) => String(file.bytes)).values()].sort((one, other) => other.length - one.length);
 
+/** Which holders cannot send now, and why. */
+class Waits {
+  /** @type {Map<string, string>} */ #texts = new Map();
+  #onChange;
+
+  constructor(onChange) {
+    this.#onChange = onChange;
+  }
+
+  get texts() {
+    return [...this.#texts.values()];
+  }
+
+  #set(peer, why) {
+    if (why) this.#texts.set(peer, why);
+    else this.#texts.delete(peer);
+    this.#onChange();
+  }
+
+  /** Waits for a holder. @param {string} peer @param {(onPlace: (place: number) => void) => Promise<T>} ask @returns {Promise<T>} @template T */
+  async during(peer, ask) {
+    const onPlace = (place) => this.#set(peer, `${peer} is busy; you are ${ordinal(place)} in the queue.`);
+    const ready = await ask(onPlace).catch((error) => {
+      const why = error.isBusy ? `${peer} is busy, and its queue is full.` : `${peer} is away.`;
+      this.#set(peer, error instanceof Later ? why : null);
+      throw error;
+    });
+    this.#set(peer, null);
+    return ready;
+  }
+}
+
+/** Why something could not be fetched, for people. */
+const reason = (error) => (error instanceof Refused || error instanceof Later ? error.message : `The file could not be fetched: ${error.message}`);
+
 /** The transfers to this page. */
 export class Downloads {
   #ask;
   #session;
   /** Null if the browser does not keep any. @type {Promise<Parts | null>} */ #parts;
-  /** What cancels a download, by digest in hex. @type {Map<string, AbortController>} */ #stops = new Map();
+  /** What cancels a download, by digest in hex, or by the id of a list. @type {Map<string, AbortController>} */ #stops = new Map();
 
   /**
    * @param {number} unix Now.
-   * @param {(wanted: {hit: object, offset: number, end?: number}, signal: AbortSignal, onPlace: (place: number) => void) =>
-   *   Promise<{transfer: Uint8Array, key: Uint8Array}>} ask Requests a file, or pieces of it up to `end`.
+   * @param {(wanted: {hit: object, offset?: number, end?: number, files?: object[]}, signal: AbortSignal, onPlace: (place: number) => void)
+   *   => Promise<{transfer: Uint8Array, key: Uint8Array}>} ask Requests a file, or pieces of it up to `end`, or many files.
    * @param {() => object} session The joined one.
    */
   constructor(unix, ask, session) {
@@ -47,9 +89,53 @@ export class Downloads {
     this.#parts = Parts.open().then((parts) => parts.forgetOld(unix).then(() => parts)).catch(() => null);
   }
 
-  /** Stops fetching a file. What has arrived stays on the disk. @param {object} file */
-  cancel({ sha256 }) {
-    this.#stops.get(hex(sha256))?.abort();
+  /** Stops fetching a file, or those of a list. What has arrived stays. @param {{file?: object, list?: string}} what */
+  cancel({ file, list }) {
+    this.#stops.get(list ?? hex(file.sha256))?.abort();
+  }
+
+  /**
+   * Fetches many small files from all who have them. One that has come is given out at once.
+   * @param {string} list An id. @param {object[][]} wanted For each file, the hits of its holders.
+   * @param {(progress: {done: number, waiting: string[], number?: number, blob?: Blob}) => void} onProgress `number`: which file has come.
+   * @returns {Promise<{errors: {number: number, error: string}[], shares: [string, number][], liars: string[]}>} What has not come.
+   */
+  async fetchMany(list, wanted, onProgress) {
+    const stop = new AbortController();
+    this.#stops.set(list, stop);
+    const batches = new Batches(wanted);
+    const progress = (came = {}) => onProgress({ done: batches.bytes, waiting: waits.texts, ...came });
+    const waits = new Waits(() => progress());
+    const receive = async (hit, { numbers, isAlone }, signal, take) => {
+      const files = numbers.map((number) => batches.file(number));
+      const ask = (request) => waits.during(hit.peer, (onPlace) => this.#ask(request, signal, onPlace));
+      if (isAlone) return this.#fetchAlone({ ...hit, file: files[0] }, ask, signal, (came) => take({ number: numbers[0], ...came }));
+      const ready = await ask({ hit, files });
+      const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${hit.peer} ${REFUSALS[refusal]}.`, ...came });
+      return receiveFiles(this.#session(), { ...ready, files, signal }, arrived);
+    };
+    const keep = async ({ number, content }) => progress({ number, blob: content });
+    const peers = new Set(wanted.flat().map(({ peer }) => peer));
+    const failed = await new Gather(batches, receive, keep, stop.signal).fetch([...peers].map((peer) => ({ peer }))).then(() => null, reason);
+    this.#stops.delete(list);
+    const errors = batches.missing.map(({ number, why }) => ({ number, error: stop.signal.aborted ? "Cancelled." : why ?? failed }));
+    return { errors, shares: [...batches.shares], liars: [...batches.liars] };
+  }
+
+  /** Fetches one of many files, which is a piece by itself, from a holder that is too old to send many. */
+  async #fetchAlone(hit, ask, signal, take) {
+    const { file } = hit;
+    let ready;
+    try {
+      ready = await ask({ hit, offset: 0 });
+    } catch (error) {
+      // It may send the others.
+      if (error instanceof Refused && !signal.aborted) return take({ why: error.message });
+      throw error;
+    }
+    const job = { ...ready, file, offset: 0, end: file.bytes, isWhole: true, signal };
+    const arrived = ({ to, content }) => take({ content, isRight: equal(to, file.sha256) });
+    return receivePieces(this.#session(), job, arrived, () => {});
   }
 
   /**
@@ -75,9 +161,8 @@ export class Downloads {
       await this.#gather(download, asked.slice(0, HOLDERS_MAX));
     } catch (error) {
       const kept = plan.bytesOf(download.kept);
-      const failed = error instanceof Refused || error instanceof Later ? error.message : `The file could not be fetched: ${error.message}`;
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
-      return { error: stop.signal.aborted ? cancelled : failed, kept, liars: [...plan.liars] };
+      return { error: stop.signal.aborted ? cancelled : reason(error), kept, liars: [...plan.liars] };
     } finally {
       this.#stops.delete(id);
     }
@@ -100,24 +185,14 @@ export class Downloads {
   async #gather({ plan, parts, kept, signal, onProgress }, hits) {
     /** How much of the next piece of each holder is here. */
     const arriving = new Map();
-    /** Why holders cannot send now. @type {Map<string, string>} */ const waits = new Map();
     const show = () =>
-      onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes), waiting: [...waits.values()] });
-    const waitsFor = (peer, why) => {
-      if (why) waits.set(peer, why);
-      else waits.delete(peer);
-      show();
-    };
+      onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes), waiting: waits.texts });
+    const waits = new Waits(show);
     const receive = async (hit, { offset, end, isWhole: isOld }, stop, take) => {
       const { peer, file } = hit;
       const isWhole = isOld || piecesOf(file.bytes) === 1;
-      const onPlace = (place) => waitsFor(peer, `${peer} is busy; you are ${ordinal(place)} in the queue.`);
-      const ready = await this.#ask({ hit, offset, ...(isWhole ? {} : { end }) }, stop, onPlace).catch((error) => {
-        const why = error.isBusy ? `${peer} is busy, and its queue is full.` : `${peer} is away.`;
-        waitsFor(peer, error instanceof Later ? why : null);
-        throw error;
-      });
-      waitsFor(peer, null);
+      const request = { hit, offset, ...(isWhole ? {} : { end }) };
+      const ready = await waits.during(peer, (onPlace) => this.#ask(request, stop, onPlace));
       const onArriving = (bytes) => {
         arriving.set(peer, bytes);
         show();

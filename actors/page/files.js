@@ -10,19 +10,28 @@ import { Slots } from "./slots.js";
 
 /** How long a request waits for an answer. */
 const ANSWER_WAIT = 30_000;
-/** The same for pieces: a holder that cannot read such a request does not answer, and is requested the whole file then. */
-const PIECES_WAIT = 10_000;
+/** The same for pieces, and for many files: a holder that cannot read such a request does not answer, and is requested whole files then. */
+const NEW_WAIT = 10_000;
 const OFFERED_MAX = 64;
 const SERVER = { type: "Server" };
 /** A holder that was made before the queue cannot read it, so it is sent only to one that is busy. */
 const QUEUE = { type: "Queue", route: "Server" };
-const REFUSALS = {
+export const REFUSALS = {
   NotShared: "does not share this file any more",
   Changed: "has another file of this name now",
+  Unreadable: "cannot read this file now",
   Busy: "sends too many files at the moment, and its queue is full. Try again",
 };
 
-const waitFor = ({ type }, place) => (type === "Pieces" && place === null ? PIECES_WAIT : ANSWER_WAIT);
+/** Whether a holder may be too old to read a request. */
+const mayBeUnread = ({ content: { wish, files }, place }) => place === null && (wish.type === "Pieces" || (files !== undefined && wish === SERVER));
+
+const waitFor = (request) => (mayBeUnread(request) ? NEW_WAIT : ANSWER_WAIT);
+
+/** Whether a holder can send so many bytes. Of many files, it need not have all. */
+function isExpected(bytes, { hit, files }) {
+  return files ? bytes <= files.reduce((sum, file) => sum + file.bytes, 0) : bytes === hit.file.bytes;
+}
 
 /** The files of this page, and the transfers that are under way. */
 export class Files {
@@ -43,12 +52,12 @@ export class Files {
   }
 
   /**
-   * Requests a file from an offset on, or its pieces from there to `end`. `reply` is called with the place in the holder's queue
-   * whenever it changes, and in the end with what the transfer needs, or with an error.
+   * Requests a file from an offset on, or its pieces from there to `end`; or, without these, many `files`. `reply` is called with the
+   * place in the holder's queue whenever it changes, and in the end with what the transfer needs, or with an error.
    * @param {import("./engine.js").Engine} engine
-   * @param {{id: number, hit: object, offset: number, end?: number, reply: (answer: {place?: number, error?: string,
+   * @param {{id: number, hit: object, offset?: number, end?: number, files?: object[], reply: (answer: {place?: number, error?: string,
    *   later?: "Away" | "Busy", isSilent?: boolean, ready?: {transfer: Uint8Array, key: Uint8Array}}) => void}} wanted `later`: why it may go well if it is
-   *   requested once more. `isSilent`: there was no answer to a request for pieces.
+   *   requested once more. `isSilent`: there was no answer to a request that the holder may be too old for.
    */
   fetch(engine, wanted) {
     const contact = engine.contact(wanted.hit.peer);
@@ -58,11 +67,12 @@ export class Files {
   }
 
   #request(engine, wanted, wish) {
-    const { hit, offset, reply } = wanted;
-    const { name, sha256 } = hit.file;
-    const content = { transfer: random(16), secret: random(32), name, sha256, offset, wish };
+    const { hit, offset, files, reply } = wanted;
+    const what = files ? { mark: "", files } : { name: hit.file.name, sha256: hit.file.sha256, offset };
+    const content = { transfer: random(16), secret: random(32), wish, ...what };
     const contact = engine.contact(hit.peer);
-    const request = { wanted, hit, content, contact, reply, place: null, until: engine.now + waitFor(wish, null) };
+    const request = { wanted, hit, content, contact, reply, place: null };
+    request.until = engine.now + waitFor(request);
     this.#requests.set(hex(content.transfer), request);
     if (engine.flight) this.#send(request);
   }
@@ -73,7 +83,7 @@ export class Files {
       if (this.#requests.get(hex(content.transfer))?.place !== null) return;
       this.#end(content.transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.`, later: "Away" });
     };
-    this.#signal(contact, encode(fileRequest, content), fail);
+    this.#signal(contact, encode(content.files ? manyRequest : fileRequest, content), fail);
   }
 
   #signal(contact, content, fail) {
@@ -101,11 +111,11 @@ export class Files {
 
   /** Fails requests without an answer. @param {number} now */
   passTime(now) {
-    for (const { content, hit, contact, place, until } of this.#requests.values()) {
+    for (const request of this.#requests.values()) {
+      const { content, hit, contact, until } = request;
       if (until > now) continue;
       if (content.wish !== SERVER) this.#withdraw(contact, content.transfer);
-      const isSilent = content.wish.type === "Pieces" && place === null;
-      this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.`, isSilent });
+      this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.`, isSilent: mayBeUnread(request) });
     }
   }
 
@@ -131,7 +141,7 @@ export class Files {
    */
   joined(now) {
     for (const request of this.#requests.values()) {
-      request.until = now + waitFor(request.content.wish, request.place);
+      request.until = now + waitFor(request);
       this.#send(request);
     }
     this.slots.tellAgain();
@@ -156,7 +166,7 @@ export class Files {
     }
     const later = verdict.type === "Busy" ? { later: "Busy" } : {};
     if (verdict.type !== "Ready") return this.#end(transfer, { error: `${hit.peer} ${REFUSALS[verdict.type]}.`, ...later });
-    if (verdict.bytes !== hit.file.bytes) return this.#end(transfer, { error: `${hit.peer} ${REFUSALS.Changed}.` });
+    if (!isExpected(verdict.bytes, wanted)) return this.#end(transfer, { error: `${hit.peer} ${REFUSALS.Changed}.` });
     this.#requests.delete(hex(transfer));
     return reply({ ready: { transfer, key: await fileKey(content.secret, transfer, verdict.salt) } });
   }

@@ -1,4 +1,4 @@
-// Fetching the pieces of a file from several holders at once.
+// Fetching the pieces of a file, or many files, from several holders at once.
 
 import { FIRST_LINK, linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
 import { receiveChunks } from "./transfer.js";
@@ -14,7 +14,7 @@ const PAUSES_MAX = 15;
 /** The request has come to nothing. The message says why. */
 export class Refused extends Error {}
 
-/** The holder has not answered a request for pieces. One that was made before there were such requests sends only whole files. */
+/** The holder has not answered. One that was made before there were requests of this kind sends only one whole file for each request. */
 export class Silent extends Refused {}
 
 /** The holder cannot answer now. That says nothing against it. */
@@ -34,15 +34,15 @@ export class Gather {
   #signal;
   /** What stops the transfer of a holder. @type {Map<string, AbortController>} */ #underway = new Map();
   /** Why the last transfer has failed. */ #failure = null;
-  /** Those that send no pieces. @type {object[]} */ #silent = [];
+  /** Those that are too old for these requests. @type {object[]} */ #silent = [];
   /** Aborted when nobody is needed any more. */ #over = new AbortController();
   #pause;
 
   /**
-   * @param {import("./plan.js").Plan} plan
-   * @param {(hit: object, run: {offset: number, end: number, isWhole?: boolean}, signal: AbortSignal, take: Function) => Promise<void>} receive Receives
-   *   pieces from a holder, or the whole file, and waits for `take` with each.
-   * @param {(piece: import("./plan.js").Piece) => Promise<void>} keep Called with each piece that may be right.
+   * @param {import("./plan.js").Plan | import("./batches.js").Batches} plan
+   * @param {(hit: object, run: object, signal: AbortSignal, take: (piece: object) => Promise<void>) => Promise<void>} receive Receives what
+   *   the plan has given a holder, and waits for `take` with each piece or file.
+   * @param {(piece: object) => Promise<void>} keep Called with each that may be right.
    * @param {AbortSignal} signal Cancels it.
    * @param {(signal: AbortSignal) => Promise<void>} [pause] Waits, at most until the signal.
    */
@@ -59,18 +59,20 @@ export class Gather {
     if (this.#plan.isDone || this.#signal.aborted) this.#over.abort();
     await Promise.all(hits.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, hits.length))));
     // Nobody else has them, so it does not matter that much of the file may come once more.
-    for (const hit of this.#silent.splice(0)) await this.#ask(hit, () => this.#plan.giveWhole(hit.peer));
+    for (const hit of this.#silent.splice(0)) await this.#ask(hit, () => this.#plan.giveOld(hit.peer));
     if (!this.#plan.isDone) throw this.#failure ?? new Refused("No holder is left that sends the right file.");
   }
 
-  /** Asks a holder for what `give` says, again and again. */
+  /** Asks a holder for what `give` says, again and again, until that is null. */
   async #ask(hit, give) {
     const { peer } = hit;
     const plan = this.#plan;
     let [failures, pauses] = [0, 0];
     const mayGo = () => failures < FAILURES_MAX && pauses < PAUSES_MAX && !plan.liars.has(peer);
     while (mayGo() && !this.#over.signal.aborted) {
-      const error = await this.#askOnce(hit, give(), () => ([failures, pauses] = [0, 0]));
+      const run = give();
+      if (run === null) return;
+      const error = await this.#askOnce(hit, run, () => ([failures, pauses] = [0, 0]));
       if (!error) continue;
       this.#failure = error;
       if (error instanceof Silent) this.#silent.push(hit);
@@ -80,7 +82,7 @@ export class Gather {
     }
   }
 
-  /** Asks a holder for one run of pieces. Returns why not all of it came, unless others have sent it. */
+  /** Asks a holder once. Returns why not all of it came, unless others have sent it. */
   async #askOnce(hit, run, onPiece) {
     const { peer } = hit;
     const stop = new AbortController();

@@ -5,8 +5,8 @@ import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
 import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
 
-/** Who has sent a file that came from several. */
-function senders(shares, liars) {
+/** Who has sent what came from several. */
+export function senders(shares, liars) {
   const parts = shares.map(([peer, bytes]) => `${size(bytes)} from ${peer}`);
   return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies(liars, "; it was taken from others");
 }
@@ -26,11 +26,16 @@ export class HitView {
   #cancel = element("button", { type: "button", class: "cancel", hidden: "" });
   /** @type {HTMLElement} */ element;
   /** The link that saves the file, when it was fetched. @type {HTMLElement | null} */ link = null;
+  #onProgress;
+  /** The buttons that cannot be used while it is being fetched. @type {HTMLElement[] | null} */ #paused = null;
 
-  /** @param {import("./tabs.js").Tabs} tabs @param {{holders: number, hits: object[]}} match */
-  constructor(tabs, { holders, hits }) {
+  /**
+   * @param {import("./tabs.js").Tabs} tabs @param {{holders: number, hits: object[]}} match
+   * @param {() => void} [onProgress] Called when more of it is here.
+   */
+  constructor(tabs, { holders, hits }, onProgress = () => {}) {
     const groups = byLength(hits);
-    [this.#tabs, this.#hits] = [tabs, groups.flat()];
+    [this.#tabs, this.#hits, this.#onProgress] = [tabs, groups.flat(), onProgress];
     const [{ file }] = this.#hits;
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
     if (hits.every((hit) => isTooLarge(hit.file))) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
@@ -55,6 +60,21 @@ export class HitView {
       element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
       ...this.#buttons, this.#cancel, this.#bar, this.#said,
     );
+  }
+
+  /** @returns {object} What was found, of one of the holders. */
+  get file() {
+    return this.#hits[0].file;
+  }
+
+  /** @returns {object[]} What was found, of those who can be asked. Empty if it was fetched or is being fetched. */
+  get wanted() {
+    return this.#paused === null && this.link === null ? this.#hits.filter(isUsable) : [];
+  }
+
+  /** @returns {number} How many bytes of it are here. */
+  get done() {
+    return this.link === null ? this.#bar.value * Number(this.file.bytes) : Number(this.file.bytes);
   }
 
   #button(text, hits) {
@@ -85,36 +105,49 @@ export class HitView {
 
   /** Fetches it from those who are here, unless that was done or is being done. */
   async fetch() {
-    const hits = this.#hits.filter(isUsable);
-    const isIdle = this.#buttons.some((button) => !button.disabled);
-    if (isIdle && hits.length > 0 && this.link === null) await this.#fetch(hits);
+    const hits = this.wanted;
+    if (hits.length > 0) await this.#fetch(hits);
   }
 
   /** Gives up what is being fetched. What has arrived stays on the disk. */
   cancel() {
-    if (!this.#cancel.hidden) this.#tabs.tell({ type: "leave", file: this.#hits[0].file });
+    if (!this.#cancel.hidden) this.#tabs.tell({ type: "leave", file: this.file });
   }
 
   async #fetch(hits) {
     const [{ file }] = hits;
     const from = hits.length > 1 ? ` from ${hits.length} holders` : "";
-    const usable = this.#buttons.filter((button) => !button.disabled);
-    for (const button of usable) button.disabled = true;
-    this.#discard();
-    this.#bar.hidden = this.#cancel.hidden = false;
+    this.begins();
+    this.#cancel.hidden = false;
     this.#says("Asking for the file.", "Cancel");
-    const { error, kept, blob, shares = [], liars = [] } = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {
+    const answer = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {
       if (waiting.length === hits.length) this.#says(waiting.join(" "), "Leave the queue");
       else this.#says([`Fetching the file${from}.`, ...waiting].join(" "), "Cancel");
       if (done) this.#bar.value = done / Math.max(1, Number(file.bytes));
+      this.#onProgress();
     });
-    for (const button of usable) button.disabled = false;
+    this.ends(answer, file);
+  }
+
+  /** Shows that it is being fetched. */
+  begins() {
+    this.#paused = this.#buttons.filter((button) => !button.disabled);
+    for (const button of this.#paused) button.disabled = true;
+    this.#discard();
+    [this.#bar.hidden, this.#bar.value] = [false, 0];
+  }
+
+  /** Shows what has become of it. @param {object} answer As that of `Downloads.fetch`. @param {object} [file] What was fetched. */
+  ends({ error, kept, blob, shares = [], liars = [] }, file = this.file) {
+    for (const button of this.#paused) button.disabled = false;
     // A hidden button cannot keep the focus.
-    if (document.activeElement === this.#cancel) usable[0].focus();
+    if (document.activeElement === this.#cancel) this.#paused[0].focus();
+    this.#paused = null;
     this.#bar.hidden = this.#cancel.hidden = true;
     const rest = kept > 0 ? ` ${size(kept)} of it are kept for a week. Fetch it again to continue.` : "";
     if (error) this.#said.replaceChildren(readable(error) + lies(liars, "") + rest);
     else this.#said.replaceChildren(this.#offer(file, blob), ` ${senders(shares, liars)}`);
+    this.#onProgress();
   }
 
   /** Shows what is being done, and what the button to give it up is called. */

@@ -93,10 +93,10 @@ export class Owner {
       case "reconnect":
         return this.#reconnect(command);
       case "fetch":
-        if (this.live.connection !== "online") return reply({ error: "You are offline. Fetch files when you are connected." });
-        return reply(await this.#downloads.fetch(command.hits, CLOCK.unix(), reply));
+      case "fetch many":
+        return this.#fetch(command, reply);
       case "leave":
-        return this.#downloads.cancel(command.file);
+        return this.#downloads.cancel(command);
       case "block":
       case "cancel":
       case "forget":
@@ -202,7 +202,13 @@ export class Owner {
     this.#set({ shared: shared.map(({ name, bytes, keywords }) => ({ name, bytes, keywords })) });
   }
 
-  /** Requests a file, or pieces of it, and waits until the holder sends it. See `Downloads`. */
+  async #fetch({ type, hits, list, wanted }, reply) {
+    if (this.live.connection !== "online") return reply({ error: "You are offline. Fetch files when you are connected." });
+    if (type === "fetch many") return reply(await this.#downloads.fetchMany(list, wanted, reply));
+    return reply(await this.#downloads.fetch(hits, CLOCK.unix(), reply));
+  }
+
+  /** Requests a file, pieces of it, or many files, and waits until the holder sends them. See `Downloads`. */
   #ask(wanted, signal, onPlace) {
     this.#requests += 1;
     const id = this.#requests;

@@ -1,23 +1,24 @@
-// The files of one peer whose names a pattern describes: their list, and fetching all of them.
+// The files whose names a pattern describes: their list, and fetching all of them.
 
-import { HitView } from "./hitview.js";
-import { isFileName, isPeerName } from "./names.js";
+import { HitView, senders } from "./hitview.js";
+import { described } from "./described.js";
+import { hex } from "./bytes.js";
+import { isForMany } from "./downloads.js";
 import { onSubmit } from "./forms.js";
 import { readable, size } from "./text.js";
 
 const at = (id) => document.getElementById(id);
 
-/** So many files one pattern may describe here, because each is a download of its own. */
-const FILES_MAX = 500;
-/** How many are fetched at the same time. */
+/** How many downloads there are at the same time. All small files together are one. */
 const UNDERWAY = 2;
-const PATTERN_RULE = "A pattern is the name of a file with * in it, which stands for any characters but /; ** stands for any.";
 
 /** The part of the page that fetches many files. */
 export class PatternView {
   #tabs;
+  /** The name of this peer. */ #me = "";
   /** What is listed. @type {HitView[]} */ #views = [];
-  /** Those to fetch that were not begun. @type {HitView[]} */ #left = [];
+  /** Those that the button fetches. @type {HitView[]} */ #all = [];
+  /** What cancels fetching all. */ #stop = new AbortController();
   /** Which list is the newest: answers for earlier ones are not shown. */ #list = 0;
 
   /** @param {import("./tabs.js").Tabs} tabs */
@@ -29,64 +30,97 @@ export class PatternView {
     at("save-all").addEventListener("click", () => this.#views.forEach(({ link }) => link?.click()));
   }
 
+  /** @param {import("./owner.js").Live} live */
+  changed({ name = "" }) {
+    this.#me = name;
+  }
+
   async #show(pattern, from) {
     this.#list += 1;
     const list = this.#list;
     // Those that were not begun are not fetched any more.
-    this.#left.length = 0;
+    this.#stop.abort();
+    this.#stop = new AbortController();
     for (const view of this.#views) view.leave();
     this.#views = [];
-    at("fetch-all").hidden = at("save-all").hidden = at("cancel-all").hidden = true;
+    at("fetch-all").disabled = false;
+    for (const id of ["fetch-all", "save-all", "cancel-all", "all-bar"]) at(id).hidden = true;
     at("pattern-said").textContent = "Asking for the list.";
-    const { error, hits } = await this.#ask(pattern, from);
+    const ask = (query) => this.#tabs.ask({ type: "names", query });
+    const { error, matches = [] } = await described(ask, pattern, from, this.#me);
     if (list !== this.#list) return;
-    at("pattern-said").textContent = readable(error ?? this.#count(hits));
-    this.#views = (hits ?? []).map((hit) => new HitView(this.#tabs, { holders: 1, hits: [hit] }));
+    at("pattern-said").textContent = readable(error ?? this.#count(matches));
+    this.#views = matches.map((match) => new HitView(this.#tabs, match, () => this.#progress()));
+    this.#all = this.#views.filter((_, number) => !matches[number].isAmbiguous);
     at("described").append(...this.#views.map((view) => view.element));
-    at("fetch-all").hidden = this.#views.length === 0;
+    at("fetch-all").hidden = this.#all.length === 0;
   }
 
-  /** All files that a pattern describes, or why not. */
-  async #ask(pattern, from) {
-    if (!isPeerName(from)) return { error: "Enter the name of the peer that has the files." };
-    if (!isFileName(pattern) || !pattern.includes("*")) return { error: PATTERN_RULE };
-    const all = [];
-    for (let after = null; ; after = all.at(-1).file.name) {
-      const query = { type: "Names", from, pattern, after };
-      const { error, hits = [], total } = await this.#tabs.ask({ type: "names", query });
-      if (error) return { error };
-      if (total > FILES_MAX) return { error: `${total} files are called like that. Narrow the pattern to at most ${FILES_MAX}, or use the program peer.` };
-      all.push(...hits);
-      if (hits.length === 0 || all.length >= total) break;
-    }
-    return all.length > 0 ? { hits: all } : { error: `${from} shares no file that is called like this with you.` };
+  #count(matches) {
+    const bytes = matches.reduce((sum, { hits: [{ file }] }) => sum + Number(file.bytes), 0);
+    const ambiguous = matches.filter(({ isAmbiguous }) => isAmbiguous).length;
+    const rest = `${ambiguous} of them have the same name as another one, so fetch those one by one.`;
+    return `${matches.length} file(s), ${size(bytes)}.${ambiguous > 0 ? ` ${rest}` : ""}`;
   }
 
-  #count(hits) {
-    return `${hits.length} file(s), ${size(hits.reduce((sum, { file }) => sum + Number(file.bytes), 0))}.`;
+  /** Shows how much of all files is here. */
+  #progress() {
+    const total = this.#all.reduce((sum, { file }) => sum + Number(file.bytes), 0);
+    at("all-bar").value = this.#all.reduce((sum, { done }) => sum + done, 0) / Math.max(1, total);
   }
 
-  /** Fetches all files, a few at a time. */
+  /** Fetches all files: the small ones together, and beside them the others, each alone. */
   async #fetchAll() {
-    const views = this.#views;
-    const left = [...views];
-    this.#left = left;
+    const all = this.#all;
+    const stop = new AbortController();
+    this.#stop = stop;
     at("fetch-all").disabled = true;
-    at("cancel-all").hidden = false;
+    at("cancel-all").hidden = at("all-bar").hidden = false;
+    this.#progress();
+    const [small, large] = [true, false].map((isSmall) => all.filter(({ file }) => isForMany(file) === isSmall));
+    let sent = "";
+    const fetchSmall = async () => (sent = await this.#fetchSmall(small.filter(({ wanted }) => wanted.length > 0), stop.signal));
+    // The same content cannot be fetched twice at the same time.
+    const groups = [...Map.groupBy(large, ({ file }) => hex(file.sha256)).values()];
+    const left = [[{ fetch: fetchSmall }], ...groups];
     const lane = async () => {
-      for (let view = left.shift(); view; view = left.shift()) await view.fetch();
+      for (let group = left.shift(); group; group = left.shift()) {
+        for (const one of group) if (!stop.signal.aborted) await one.fetch();
+      }
     };
     await Promise.all(Array.from({ length: UNDERWAY }, lane));
+    if (stop !== this.#stop) return;
     at("fetch-all").disabled = false;
-    at("cancel-all").hidden = true;
-    if (views !== this.#views) return;
-    const fetched = views.filter(({ link }) => link !== null).length;
-    at("pattern-said").textContent = `${fetched} of ${views.length} file(s) are fetched.`;
+    at("cancel-all").hidden = at("all-bar").hidden = true;
+    const fetched = all.filter(({ link }) => link !== null).length;
+    at("pattern-said").textContent = readable(`${fetched} of ${all.length} file(s) are fetched.${sent}`);
     at("save-all").hidden = fetched === 0;
   }
 
+  /** Fetches small files over one connection from each holder. Returns who has sent them, if there were several. */
+  async #fetchSmall(views, signal) {
+    if (views.length === 0) return "";
+    const list = crypto.randomUUID();
+    signal.addEventListener("abort", () => this.#tabs.tell({ type: "leave", list }));
+    const wanted = views.map((view) => view.wanted);
+    for (const view of views) view.begins();
+    const shown = this.#views;
+    const arrived = ({ waiting, number, blob }) => {
+      // There may be another list now.
+      if (shown !== this.#views) return;
+      if (blob) views[number].ends({ blob });
+      const text = ["Fetching the files.", ...waiting].join(" ");
+      // A screen reader says it again whenever it is set.
+      if (at("pattern-said").textContent !== text) at("pattern-said").textContent = text;
+    };
+    const { error, errors = wanted.map((_, number) => ({ number, error })), shares = [], liars = [] } =
+      await this.#tabs.ask({ type: "fetch many", list, wanted }, arrived);
+    for (const failed of errors) views[failed.number].ends(failed);
+    return ` ${senders(shares, liars)}`.trimEnd();
+  }
+
   #cancelAll() {
-    this.#left.length = 0;
+    this.#stop.abort();
     for (const view of this.#views) view.cancel();
   }
 }

@@ -63,8 +63,8 @@ export class Plan {
     return { offset: (last + 1 - run.size) * PIECE_BYTES, end: Math.min((last + 1) * PIECE_BYTES, this.#total) };
   }
 
-  /** Gives all to a holder that sends no pieces. @param {string} holder @returns {{offset: number, end: number, isWhole: true}} */
-  giveWhole(holder) {
+  /** Gives all to a holder that is too old to send pieces. @param {string} holder @returns {{offset: number, end: number, isWhole: true}} */
+  giveOld(holder) {
     this.#asked.set(holder, new Set(this.#missing()));
     return { offset: 0, end: this.#total, isWhole: true };
   }

@@ -43,12 +43,30 @@ export class SearchView {
     if (search !== this.#search) return;
     const { error, column, matches = [], total = 0, instead } = answer;
     this.#shown += matches.length;
-    const views = matches.map((match) => new HitView(this.#tabs, match));
+    const views = matches.map((match) => this.#view(match));
     this.#views.push(...views);
     at("hits").append(...views.map((view) => view.element));
     at("more").hidden = matches.length === 0 || this.#shown >= total;
     at("search-said").replaceChildren(readable(error ?? this.#count(total)), ...this.#suggestion(instead));
     if (column) this.#point(text, column);
+  }
+
+  #view(match) {
+    const view = new HitView(this.#tabs, match);
+    const folder = view.file.name.split("/").slice(0, -1).join("/");
+    if (folder !== "") view.element.append(this.#folderButton(folder));
+    return view;
+  }
+
+  /** A button that lists the files of a folder, of all who have it. */
+  #folderButton(folder) {
+    const button = element("button", { type: "button", class: "folder" }, `List its folder ${readable(folder)}`);
+    button.addEventListener("click", () => {
+      [at("pattern").value, at("holder").value] = [`${folder}/*`, ""];
+      at("pattern").focus();
+      at("pattern-form").requestSubmit();
+    });
+    return button;
   }
 
   #count(total) {

@@ -3,7 +3,7 @@
 
 import { concat, equal, u64be } from "./bytes.js";
 import { decode, encode } from "./postcard.js";
-import { derive, open, seal } from "./crypto.js";
+import { derive, open, seal, sha256 } from "./crypto.js";
 import { fileEntry, fileHeader, fileLinks, frame, frameToServer } from "./protocol.js";
 import { Socket } from "./socket.js";
 
@@ -120,6 +120,34 @@ export const sendFiles = (session, job) =>
     await send(NO_DATA, true);
   });
 
+/** Connects the receiving end of a transfer, and calls `work` with a function that receives a record. */
+async function receiving(session, { transfer, key, signal }, work) {
+  const socket = await splice(session, transfer, "Receiver", signal);
+  let counter = 0;
+  try {
+    await work(async (isLength, isLast) => {
+      const record = await socket.next(SPLICE_WAIT);
+      if (!isLength(record.length)) throw new Error("A part of the file has another length than it should have.");
+      counter += 1;
+      return openRecord(key, counter - 1, isLast, record);
+    });
+  } finally {
+    socket.close("The file has arrived.");
+  }
+}
+
+const isHead = (length) => length <= HEADER_RECORD_BYTES_MAX;
+
+/** Receives the bytes of a file, in chunks. `isEnd`: nothing follows. */
+async function takeChunks(next, offset, end, isEnd, take) {
+  const count = chunksOf(end - offset);
+  for (let at = 0; at < count; at += 1) {
+    const start = offset + at * CHUNK_BYTES;
+    const expected = Math.min(CHUNK_BYTES, end - start);
+    await take(await next((length) => length === expected + TAG_BYTES, isEnd && at + 1 === count), start + expected);
+  }
+}
+
 /**
  * Receives the chunks of a file, or of some of its pieces, from an offset on, which is where a chunk begins, or its end.
  * @param {object} session
@@ -128,28 +156,41 @@ export const sendFiles = (session, job) =>
  * @param {(chunk: Uint8Array, done: number) => Promise<void>} take Called with each chunk, and the bytes up to its end.
  * @param {(links: Uint8Array[]) => void} [takeLinks] Called before, with the links at the pieces, if those were requested.
  */
-export async function receiveChunks(session, { transfer, key, file, offset, end, signal }, take, takeLinks) {
-  const socket = await splice(session, transfer, "Receiver", signal);
-  let counter = 0;
-  const next = async (isLength, isLast) => {
-    const record = await socket.next(SPLICE_WAIT);
-    if (!isLength(record.length)) throw new Error("A part of the file has another length than it should have.");
-    counter += 1;
-    return openRecord(key, counter - 1, isLast, record);
-  };
-  const isHead = (length) => length <= HEADER_RECORD_BYTES_MAX;
-  try {
+export const receiveChunks = (session, job, take, takeLinks) =>
+  receiving(session, job, async (next) => {
+    const { file, offset, end } = job;
     checkHeader(decode(fileHeader, await next(isHead, false)), file, offset);
     if (takeLinks) takeLinks(decode(fileLinks, await next(isHead, false)).links);
-    const count = chunksOf(end - offset);
-    for (let at = 0; at < count; at += 1) {
-      const start = offset + at * CHUNK_BYTES;
-      const expected = Math.min(CHUNK_BYTES, end - start);
-      await take(await next((length) => length === expected + TAG_BYTES, at + 1 === count), start + expected);
+    await takeChunks(next, offset, end, true, take);
+  });
+
+/**
+ * Receives many small files, each of which is in memory as a whole.
+ * @param {object} session
+ * @param {{transfer: Uint8Array, key: Uint8Array, files: object[], signal: AbortSignal}} job `files` are what was requested, as it was
+ *   found.
+ * @param {(at: number, came: {content?: Blob, isRight?: boolean, refusal?: string}) => Promise<void>} take Called for each file in turn,
+ *   with its content and whether that has the right digest, or with the reason why it was not sent.
+ */
+export const receiveFiles = (session, job, take) =>
+  receiving(session, job, async (next) => {
+    for (const [at, file] of job.files.entries()) {
+      const came = await receiveOne(next, file);
+      // Whoever has got the last file closes the connection, so nothing should be left on it.
+      if (at + 1 === job.files.length) await next((length) => length === TAG_BYTES, true);
+      await take(at, came);
     }
-  } finally {
-    socket.close("The file has arrived.");
-  }
+  });
+
+async function receiveOne(next, file) {
+  const entry = decode(fileEntry, await next(isHead, false));
+  if (entry.type === "NotSent") return { refusal: entry.reason };
+  checkHeader(entry, file, 0);
+  const chunks = [];
+  // Of an empty file no chunk follows.
+  if (file.bytes > 0) await takeChunks(next, 0, file.bytes, false, (chunk) => chunks.push(chunk));
+  const bytes = concat(...chunks);
+  return { content: new Blob([bytes]), isRight: equal(await sha256(bytes), file.sha256) };
 }
 
 function checkHeader(header, { name, bytes, sha256: digest }, offset) {

@@ -1,7 +1,7 @@
 //! Files that wait in a queue, are interrupted or cancelled, or are many.
 
 use integration::browser::{Drive, Tab};
-use integration::{Peer, sha256_hex};
+use integration::{Peer, Process, sha256_hex};
 use serde_json::Value;
 
 use crate::page::{Page, Scene, downloaded};
@@ -14,6 +14,7 @@ const PACED_RATE: &str = "2M";
 const CHUNK_BYTES: u64 = 131_072;
 /// Not whole pieces, so that the last one is short.
 const PIECES_BYTES: u32 = (24 << 20) + 77;
+const SMALL_FILES: usize = 40;
 /// So slow that no holder can send all before another has sent something.
 const HOLDER_RATE: &str = "4M";
 
@@ -308,4 +309,76 @@ fn the_files_of_a_pattern_are_listed_and_fetched() {
     for name in ["1.txt", "2.txt"] {
         assert_eq!(downloaded(&downloads, name), format!("lectures/{name}").as_bytes());
     }
+}
+
+/// Shares small files that another peer has too, and some that only this one has.
+fn share_small(peer: &Peer, folder: &[&str], rate: &str) -> Process {
+    for part in folder {
+        for number in 0..SMALL_FILES {
+            peer.put(&format!("notes/{part}{number}.txt"), small(part, number).as_bytes());
+        }
+    }
+    peer.put("keyword.txt", b"note, notes/**;");
+    let holder = peer.start(&["share", "--up-limit", rate]);
+    holder.event("result", |event| event["kind"] == "published");
+    holder
+}
+
+fn small(part: &str, number: usize) -> String {
+    format!("{part} {number} ").repeat(2000)
+}
+
+fn fetched_all(page: &Page<Tab<'_>>, count: usize) {
+    let said = format!("{count} of {count} file(s) are fetched.");
+    page.wait(&format!("document.getElementById('pattern-said').textContent.startsWith('{said}')"));
+}
+
+#[test]
+fn small_files_come_from_all_who_have_them_over_one_connection_of_each() {
+    let Some(scene) = Scene::new() else { return };
+    let [b, c] = ["B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    let holders =
+        [share_small(&b, &["both", "b"], HOLDER_RATE), share_small(&c, &["both", "c"], HOLDER_RATE)];
+    let page = scene.join("Web");
+    // From a match to all files of its folder.
+    page.submit("search-form", &[("query", "file:notes/both1.txt")]);
+    page.wait("document.querySelectorAll('#hits .folder').length === 1");
+    page.click("#hits .folder");
+    let count = 3 * SMALL_FILES;
+    page.wait(&format!("document.querySelectorAll('#described li').length === {count}"));
+    page.click("#fetch-all");
+    fetched_all(&page, count);
+    let said = page.text("pattern-said");
+    assert!(said.contains(" bytes from B") && said.contains(" bytes from C"), "{said}");
+    for holder in &holders {
+        let requests = holder.events("files_request", 1);
+        let files =
+            requests.iter().map(|request| request["files"].as_u64().expect("it is a number")).sum::<u64>();
+        assert!(files >= SMALL_FILES as u64 && requests.len() < SMALL_FILES, "{requests:?}");
+        assert!(holder.events("file_request", 0).is_empty(), "no file was requested alone");
+    }
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    for (part, number) in [("both", 7), ("b", 0), ("c", SMALL_FILES - 1)] {
+        page.click(&format!("#described [data-file='notes/{part}{number}.txt'] a"));
+        assert_eq!(downloaded(&downloads, &format!("{part}{number}.txt")), small(part, number).as_bytes());
+    }
+}
+
+#[test]
+fn no_file_is_lost_with_a_holder_that_goes_away() {
+    let Some(scene) = Scene::new() else { return };
+    let [b, c] = ["B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    let going = share_small(&b, &["both"], "64K");
+    let page = scene.join("Web");
+    page.submit("pattern-form", &[("pattern", "notes/*"), ("holder", "")]);
+    page.wait(&format!("document.querySelectorAll('#described li').length === {SMALL_FILES}"));
+    let staying = share_small(&c, &["both"], HOLDER_RATE);
+    page.submit("pattern-form", &[("pattern", "notes/*"), ("holder", "")]);
+    page.wait("document.querySelector('#described p').textContent.includes('2 holders')");
+    page.click("#fetch-all");
+    going.event("files_request", |_| true);
+    going.kill();
+    fetched_all(&page, SMALL_FILES);
+    drop(staying);
 }

@@ -7,7 +7,7 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 10] = [
+const MODULES: [(&str, &str); 11] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
@@ -15,6 +15,7 @@ const MODULES: [(&str, &str); 10] = [
     ("test/engine.js", include_str!("engine.js")),
     ("test/gather.js", include_str!("gather.js")),
     ("test/keys.js", include_str!("keys.js")),
+    ("test/many.js", include_str!("many.js")),
     ("test/pieces.js", include_str!("pieces.js")),
     ("test/sharing.js", include_str!("sharing.js")),
     ("test/slots.js", include_str!("slots.js")),
@@ -93,6 +94,11 @@ fn people_who_share_files_are_told_what_happens_to_them() {
 #[test]
 fn pieces_lead_from_link_to_link_and_to_the_digest() {
     pass("pieces", &["chains", "runs", "requests"]);
+}
+
+#[test]
+fn many_small_files_come_from_all_who_have_them() {
+    pass("many", &["batches", "bounds", "holders", "old", "requests", "failing", "lists", "viewing"]);
 }
 
 #[test]
