@@ -49,7 +49,8 @@ class Waits {
     return [...this.#texts.values()];
   }
 
-  #set(peer, why) {
+  /** @param {string} peer @param {string | null} why */
+  set(peer, why) {
     if (why) this.#texts.set(peer, why);
     else this.#texts.delete(peer);
     this.#onChange();
@@ -57,14 +58,19 @@ class Waits {
 
   /** Waits for a holder. @param {string} peer @param {(onPlace: (place: number) => void) => Promise<T>} ask @returns {Promise<T>} @template T */
   async during(peer, ask) {
-    const onPlace = (place) => this.#set(peer, `${peer} is busy; you are ${ordinal(place)} in the queue.`);
+    const onPlace = (place) => this.set(peer, `${peer} is busy; you are ${ordinal(place)} in the queue.`);
     const ready = await ask(onPlace).catch((error) => {
       const why = error.isBusy ? `${peer} is busy, and its queue is full.` : `${peer} is away.`;
-      this.#set(peer, error instanceof Later ? why : null);
+      this.set(peer, error instanceof Later ? why : null);
       throw error;
     });
-    this.#set(peer, null);
+    this.set(peer, null);
     return ready;
+  }
+
+  /** @param {string} peer */
+  slow(peer) {
+    this.set(peer, `${peer} sends far slower than the others, so they send the rest.`);
   }
 }
 
@@ -106,17 +112,19 @@ export class Downloads {
     const batches = new Batches(wanted);
     const progress = (came = {}) => onProgress({ done: batches.bytes, waiting: waits.texts, ...came });
     const waits = new Waits(() => progress());
-    const receive = async (hit, { numbers, isAlone }, signal, take) => {
+    const receive = async (hit, { numbers, isAlone }, signal, take, begins) => {
       const files = numbers.map((number) => batches.file(number));
       const ask = (request) => waits.during(hit.peer, (onPlace) => this.#ask(request, signal, onPlace));
       if (isAlone) return this.#fetchAlone({ ...hit, file: files[0] }, ask, signal, (came) => take({ number: numbers[0], ...came }));
       const ready = await ask({ hit, files });
       const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${hit.peer} ${REFUSALS[refusal]}.`, ...came });
+      begins();
       return receiveFiles(this.#session(), { ...ready, files, signal }, arrived);
     };
     const keep = async ({ number, content }) => progress({ number, blob: content });
     const peers = new Set(wanted.flat().map(({ peer }) => peer));
-    const failed = await new Gather(batches, receive, keep, stop.signal).fetch([...peers].map((peer) => ({ peer }))).then(() => null, reason);
+    const gather = new Gather(batches, { receive, keep, slow: (peer) => waits.slow(peer) }, stop.signal);
+    const failed = await gather.fetch([...peers].map((peer) => ({ peer }))).then(() => null, reason);
     this.#stops.delete(list);
     const errors = batches.missing.map(({ number, why }) => ({ number, error: stop.signal.aborted ? "Cancelled." : why ?? failed }));
     return { errors, shares: [...batches.shares], liars: [...batches.liars] };
@@ -188,11 +196,12 @@ export class Downloads {
     const show = () =>
       onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes), waiting: waits.texts });
     const waits = new Waits(show);
-    const receive = async (hit, { offset, end, isWhole: isOld }, stop, take) => {
+    const receive = async (hit, { offset, end, isWhole: isOld }, stop, take, begins) => {
       const { peer, file } = hit;
       const isWhole = isOld || piecesOf(file.bytes) === 1;
       const request = { hit, offset, ...(isWhole ? {} : { end }) };
       const ready = await waits.during(peer, (onPlace) => this.#ask(request, stop, onPlace));
+      begins();
       const onArriving = (bytes) => {
         arriving.set(peer, bytes);
         show();
@@ -206,6 +215,6 @@ export class Downloads {
       if (isKept) kept.add(number);
       else kept.delete(number);
     };
-    await new Gather(plan, receive, keep, signal).fetch(hits);
+    await new Gather(plan, { receive, keep, slow: (peer) => waits.slow(peer) }, signal).fetch(hits);
   }
 }

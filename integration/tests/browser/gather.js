@@ -4,6 +4,7 @@ import { FIRST_LINK, linkBehind, linked, PIECE_BYTES, totalBehind } from "/switc
 import { Gather, joining, Later, Refused, Silent } from "/switchboard/gather.js";
 import { HitView } from "/switchboard/hitview.js";
 import { Plan } from "/switchboard/plan.js";
+import { Speeds } from "/switchboard/speeds.js";
 import { Downloads, isForSeveral, isTooLarge } from "/switchboard/downloads.js";
 import { sha256 as digest } from "/switchboard/crypto.js";
 import { refuses, same } from "/test/check.js";
@@ -96,7 +97,10 @@ export async function kept() {
   same(planWith(first).isDone, false, "one does not begin where a file begins");
 }
 
-const noPause = async () => {};
+const clock = (pause) => ({ now: () => 0, every: () => () => {}, pause });
+const noPause = clock(async () => {});
+const slow = () => {};
+const keepNothing = async () => {};
 
 /** Holders that cannot answer for a while, and one that is away for good. */
 export async function pauses() {
@@ -113,10 +117,10 @@ export async function pauses() {
     for (const piece of pieces(wanted)) await take(piece);
   };
   const signal = new AbortController().signal;
-  await new Gather(plan, receive, async () => {}, signal, async () => (paused += 1)).fetch([{ peer: "a" }]);
+  await new Gather(plan, { receive, keep: keepNothing, slow }, signal, clock(async () => (paused += 1))).fetch([{ peer: "a" }]);
   same([await digestOf(plan), paused, calls], [sha256, 20 + (calls - 21) / 2, calls], "one pause after each failure");
   paused = 0;
-  const gather = new Gather(new Plan(BYTES, sha256), receive, async () => {}, signal, async () => (paused += 1));
+  const gather = new Gather(new Plan(BYTES, sha256), { receive, keep: keepNothing, slow }, signal, clock(async () => (paused += 1)));
   await refuses(Later, () => gather.fetch([{ peer: "away" }]), "one that does not come back");
   same(paused, 14, "how often it is waited for");
 
@@ -127,7 +131,7 @@ export async function pauses() {
     for (const piece of pieces(wanted)) await take(piece);
   };
   const untilOver = (over) => new Promise((resolve) => over.addEventListener("abort", resolve));
-  await new Gather(done, late, async () => {}, signal, untilOver).fetch([{ peer: "busy" }, { peer: "a" }]);
+  await new Gather(done, { receive: late, keep: keepNothing, slow }, signal, clock(untilOver)).fetch([{ peer: "busy" }, { peer: "a" }]);
   same(done.isDone, true, "the other one has sent all");
 }
 
@@ -152,7 +156,7 @@ export async function gathers() {
   };
   const keep = async ({ number }) => keptPieces.push(number);
   const hits = ["busy", "gone", "changed", "liar", "a", "b"].map((peer) => ({ peer }));
-  await new Gather(plan, receive, keep, new AbortController().signal, noPause).fetch(hits);
+  await new Gather(plan, { receive, keep, slow }, new AbortController().signal, noPause).fetch(hits);
   same(await digestOf(plan), sha256, "the file");
   same([[...plan.liars], calls.get("gone"), calls.get("changed")], [["liar"], 2, 1], "the others");
   same(new Set(keptPieces).size, PIECES, "every piece is kept");
@@ -161,10 +165,67 @@ export async function gathers() {
 
   const none = new Plan(BYTES, sha256);
   const stop = new AbortController();
-  const fetching = new Gather(none, receive, keep, stop.signal).fetch([{ peer: "busy" }]);
+  const fetching = new Gather(none, { receive, keep, slow }, stop.signal).fetch([{ peer: "busy" }]);
   stop.abort();
   await refuses(Error, () => fetching, "one that is cancelled");
-  await refuses(Error, () => new Gather(none, receive, keep, new AbortController().signal, noPause).fetch([{ peer: "gone" }]), "nobody is left");
+  await refuses(Error, () => new Gather(none, { receive, keep, slow }, new AbortController().signal, noPause).fetch([{ peer: "gone" }]), "nobody is left");
+}
+
+/** When a holder is slow. */
+export function speeds() {
+  const all = new Speeds();
+  const sends = (holder, times) => {
+    all.begins(holder, 0);
+    for (const time of times) all.arrived(holder, PIECE_BYTES - 4096, time);
+  };
+  sends("b", []);
+  sends("a", [1000, 2000, 3000]);
+  same(all.slow(60_000), null, "three pieces of another one say nothing");
+  all.arrived("a", PIECE_BYTES - 4096, 4000);
+  same([all.slow(7999), all.slow(8000)], [null, "b"], "eight times as long as the other one");
+  all.ended("a");
+  same(all.slow(60_000), null, "the other one sends nothing now");
+  all.begins("a", 8000);
+  all.arrived("b", 1, 8000);
+  same([all.slow(15_999), all.slow(16_000)], [null, "b"], "after something has come");
+  all.forget("a");
+  same(all.slow(60_000), null, "there is no other one any more");
+  sends("c", [1, 2, 3, 4]);
+  all.begins("b", 10_000);
+  all.begins("c", 14_000);
+  same([all.slow(14_999), all.slow(15_000)], [null, "b"], "five seconds at least");
+}
+
+/** Holders that are slow, while others send and when nobody else is left. */
+export async function slowHolders() {
+  const { sha256, pieces } = await made();
+  const gathered = async (isGone) => {
+    const plan = new Plan(BYTES, sha256);
+    const [asked, told, times] = [[], [], { now: 0, compare: null }];
+    const watch = { ...noPause, now: () => times.now, every: (_, call) => ((times.compare = call), () => {}) };
+    const receive = async ({ peer }, wanted, signal, take, begins) => {
+      asked.push(peer);
+      begins();
+      // It begins, and nothing follows.
+      if (peer === "slow" && asked.filter((name) => name === peer).length === 1) {
+        return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
+      }
+      if (isGone && peer === "a" && plan.bytes > 4 * PIECE_BYTES) throw new Error("it is gone");
+      for (const piece of pieces(wanted)) {
+        times.now += 100;
+        await take(piece);
+        if (plan.bytes > 4 * PIECE_BYTES && told.length === 0) times.now += 5000;
+        times.compare();
+      }
+      return undefined;
+    };
+    const work = { receive, keep: keepNothing, slow: (peer) => told.push([peer, times.now]) };
+    await new Gather(plan, work, new AbortController().signal, watch).fetch([{ peer: "slow" }, { peer: "a" }]);
+    return [await digestOf(plan), told, asked.filter((peer) => peer === "slow").length];
+  };
+  same(await gathered(false), [sha256, [["slow", 5500]], 1], "the other one sends the rest");
+  const [digest, told, times] = await gathered(true);
+  same([digest, told.length, times > 1], [sha256, 1, true], "nobody else is left");
 }
 
 /** A holder that cannot read requests for pieces, while some pieces of an earlier transfer are here. */
@@ -183,7 +244,7 @@ export async function old() {
     }
     signal.throwIfAborted();
   };
-  await new Gather(plan, receive, async () => {}, new AbortController().signal, noPause).fetch([{ peer: "old" }]);
+  await new Gather(plan, { receive, keep: keepNothing, slow }, new AbortController().signal, noPause).fetch([{ peer: "old" }]);
   same(await digestOf(plan), sha256, "the file");
   same(asked, [run(5, 7), { ...WHOLE, isWhole: true }], "what it is asked for");
   same([...plan.shares], [["old", 7 * PIECE_BYTES]], "what was missing");
@@ -197,7 +258,7 @@ export async function telling() {
     for (const piece of pieces(wanted, wanted.offset / PIECE_BYTES)) await take(piece);
   };
   const alone = new Plan(BYTES, sha256);
-  const gather = new Gather(alone, lying, async () => {}, new AbortController().signal, noPause);
+  const gather = new Gather(alone, { receive: lying, keep: keepNothing, slow }, new AbortController().signal, noPause);
   await refuses(Refused, () => gather.fetch([{ peer: "a" }]), "one that lies alone");
 
   const file = { name: "x.bin", bytes: BYTES, sha256, keywords: ["x"] };

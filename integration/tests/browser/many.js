@@ -66,7 +66,10 @@ export function bounds() {
   same(new Batches(wanted(2000, "a")).give("a", 1).numbers.length, 1024, "short names");
 }
 
-const noPause = async () => {};
+const clock = (pause) => ({ now: () => 0, every: () => () => {}, pause });
+const noPause = clock(async () => {});
+const slow = () => {};
+const keepNothing = async () => {};
 const never = new AbortController().signal;
 
 /** Many files from holders that do their part, and others. */
@@ -87,7 +90,7 @@ export async function holders() {
   const kept = [];
   const keep = async ({ number }) => kept.push(number);
   const hits = ["busy", "gone", "liar", "a", "b"].map((peer) => ({ peer }));
-  await new Gather(files, receive, keep, never, noPause).fetch(hits).catch(() => {});
+  await new Gather(files, { receive, keep, slow }, never, noPause).fetch(hits).catch(() => {});
   same(kept.sort((one, other) => one - other), range(0, 101), "each file came once");
   same(files.missing, [{ number: 101, why: null }], "what only the one had that is gone");
   same([[...files.liars], asked.get("liar"), asked.get("gone"), files.shares.get("liar")], [["liar"], 1, 2, 20], "the others");
@@ -102,7 +105,7 @@ export async function old() {
     if (!run.isAlone) throw new Silent("it does not answer");
     await take(came(run.numbers[0]));
   };
-  await new Gather(files, receive, async () => {}, never, noPause).fetch([{ peer: "old" }]);
+  await new Gather(files, { receive, keep: keepNothing, slow }, never, noPause).fetch([{ peer: "old" }]);
   const alone = range(0, 3).map((number) => ({ numbers: [number], isAlone: true }));
   same([files.isDone, asked], [true, [{ numbers: range(0, 3) }, ...alone]], "what it is asked for");
 }

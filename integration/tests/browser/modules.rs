@@ -105,6 +105,19 @@ fn many_small_files_come_from_all_who_have_them() {
 fn pieces_come_from_honest_holders_and_those_who_lie_are_found_out() {
     pass(
         "gather",
-        &["plans", "lies", "kept", "gathers", "pauses", "old", "telling", "discarding", "lengths", "sizes"],
+        &[
+            "plans",
+            "lies",
+            "kept",
+            "gathers",
+            "pauses",
+            "speeds",
+            "slowHolders",
+            "old",
+            "telling",
+            "discarding",
+            "lengths",
+            "sizes",
+        ],
     );
 }
