@@ -162,8 +162,9 @@ export class Downloads {
     const stop = new AbortController();
     this.#stops.set(id, stop);
     const parts = await this.#parts;
-    const plan = new Plan(bytes, sha256);
-    const download = { plan, parts, kept: new Set(), signal: stop.signal, onProgress };
+    // What a liar has sent would only be fetched again by the next transfer.
+    const plan = new Plan(bytes, sha256, (numbers) => parts?.drop(sha256, numbers).catch(() => {}));
+    const download = { plan, parts, kept: new Map(), signal: stop.signal, onProgress };
     try {
       await this.#restore(download, (await parts?.begin(sha256, unix).catch(() => [])) ?? [], bytes);
       await this.#gather(download, asked.slice(0, HOLDERS_MAX));
@@ -184,7 +185,7 @@ export class Downloads {
       signal.throwIfAborted();
       const to = linkBehind(from, new Uint8Array(await content.arrayBuffer()), totalBehind(number, bytes));
       plan.arrived(null, { number, from, to, next: null, content });
-      kept.add(number);
+      kept.set(number, content);
       onProgress({ done: plan.bytes });
     }
   }
@@ -212,8 +213,7 @@ export class Downloads {
     const keep = async ({ number, from, content }) => {
       // Without room, the transfer goes on, and what comes from now on is not kept.
       const isKept = await parts?.keep(hits[0].file.sha256, number, { from, content }).then(() => true, () => false);
-      if (isKept) kept.add(number);
-      else kept.delete(number);
+      if (isKept) kept.set(number, content);
     };
     await new Gather(plan, { receive, keep, slow: (peer) => waits.slow(peer) }, signal).fetch(hits);
   }

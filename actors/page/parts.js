@@ -58,6 +58,13 @@ export class Parts {
     await completion(transaction);
   }
 
+  /** Forgets pieces. @param {Uint8Array} sha256 Of the file. @param {number[]} numbers */
+  async drop(sha256, numbers) {
+    const transaction = this.#database.transaction("pieces", "readwrite");
+    for (const number of numbers) transaction.objectStore("pieces").delete([hex(sha256), number]);
+    await completion(transaction);
+  }
+
   /** Forgets a file. @param {Uint8Array} sha256 */
   forget(sha256) {
     return this.#forget([hex(sha256)]);

@@ -25,10 +25,14 @@ export class Plan {
   /** How many bytes that are proved each holder has sent. @type {Map<string, number>} */ shares = new Map();
 
   /** How many bytes are here. */ bytes = 0;
+  #onDropped;
 
-  /** @param {number} total Bytes. @param {Uint8Array} sha256 */
-  constructor(total, sha256) {
-    [this.#total, this.#proved, this.#link] = [total, piecesOf(total), sha256];
+  /**
+   * @param {number} total Bytes. @param {Uint8Array} sha256
+   * @param {(numbers: number[]) => void} [onDropped] Called with pieces that are not believed any more.
+   */
+  constructor(total, sha256, onDropped = () => {}) {
+    [this.#total, this.#proved, this.#link, this.#onDropped] = [total, piecesOf(total), sha256, onDropped];
   }
 
   /** Whether all pieces are proved. */
@@ -36,9 +40,9 @@ export class Plan {
     return this.#proved === 0;
   }
 
-  /** @param {Set<number>} numbers @returns {number} How many bytes of these pieces are here. */
-  bytesOf(numbers) {
-    return [...numbers].reduce((sum, number) => sum + (this.#pieces.get(number)?.content.size ?? 0), 0);
+  /** @param {Map<number, Blob>} contents By piece. @returns {number} How many bytes of these are still believed. */
+  bytesOf(contents) {
+    return [...contents].reduce((sum, [number, content]) => sum + (this.#pieces.get(number)?.content === content ? content.size : 0), 0);
   }
 
   /** The file, once it is done. @returns {Blob[]} */
@@ -118,10 +122,11 @@ export class Plan {
   #lied(holder) {
     if (holder !== null) this.liars.add(holder);
     this.#asked.delete(holder);
-    for (const [number, { by, content }] of this.#pieces) {
-      if (by !== holder || number >= this.#proved) continue;
+    const theirs = [...this.#pieces].filter(([number, { by }]) => by === holder && number < this.#proved);
+    for (const [number, { content }] of theirs) {
       this.#pieces.delete(number);
       this.bytes -= content.size;
     }
+    this.#onDropped(theirs.map(([number]) => number));
   }
 }

@@ -7,7 +7,7 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 11] = [
+const MODULES: [(&str, &str); 12] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
@@ -16,6 +16,7 @@ const MODULES: [(&str, &str); 11] = [
     ("test/gather.js", include_str!("gather.js")),
     ("test/keys.js", include_str!("keys.js")),
     ("test/many.js", include_str!("many.js")),
+    ("test/parts.js", include_str!("parts.js")),
     ("test/pieces.js", include_str!("pieces.js")),
     ("test/sharing.js", include_str!("sharing.js")),
     ("test/slots.js", include_str!("slots.js")),
@@ -94,6 +95,11 @@ fn people_who_share_files_are_told_what_happens_to_them() {
 #[test]
 fn pieces_lead_from_link_to_link_and_to_the_digest() {
     pass("pieces", &["chains", "runs", "requests"]);
+}
+
+#[test]
+fn only_what_may_be_right_is_kept_of_a_file() {
+    pass("parts", &["liars", "unstored"]);
 }
 
 #[test]
