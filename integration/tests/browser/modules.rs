@@ -84,7 +84,7 @@ fn engines_lose_and_double_nothing_and_believe_only_what_is_proved() {
 
 #[test]
 fn slots_go_round_among_the_peers_that_wait() {
-    pass("slots", &["turns", "leaving", "repeated", "many"]);
+    pass("slots", &["turns", "leaving", "repeated", "unshared", "waiting", "many"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-// slots.js, and requests for many files in files.js.
+// slots.js, and requests that wait in files.js.
 
-import { fileAnswer, fileRequest, manyRequest } from "/switchboard/protocol.js";
+import { fileAnswer, fileRequest, manyRequest, withdrawal, WITHDRAWAL_BYTES } from "/switchboard/protocol.js";
 import { decode, encode } from "/switchboard/postcard.js";
 import { Files } from "/switchboard/files.js";
 import { Slots } from "/switchboard/slots.js";
@@ -83,6 +83,66 @@ export async function repeated() {
   await ask();
   await files.serveQueue(engine);
   same([engine.transfers.length, files.slots.counts], [1, { sending: 1, waiting: 0 }], "it is offered once");
+}
+
+const SHARED = { name: "x.txt", bytes: 1, sha256: new Uint8Array(32), links: [], keywords: ["x"], file: new Blob(["x"]) };
+
+/** What a holder answers when the turn of a request comes and its file is not shared any more, or is another one. */
+export async function unshared() {
+  const files = Object.assign(new Files(), { shared: [SHARED, { ...SHARED, name: "y.txt" }, { ...SHARED, name: "z.txt" }] });
+  const engine = { transfers: [], now: 0 };
+  const contact = { peer: "a", answersDue: new Map() };
+  for (const id of ["a1", "a2"]) files.slots.serve(id, "a");
+  for (const [number, { name, sha256 }] of files.shared.entries()) {
+    const asked = { transfer: new Uint8Array(16).fill(number), secret: new Uint8Array(32), name, sha256, offset: 0, wish: { type: "Queue", route: "Server" } };
+    await files.request(engine, contact, number, encode(fileRequest, asked));
+  }
+  const answers = () => [...contact.answersDue.values()].map(({ content }) => decode(fileAnswer, content).verdict);
+  await files.serveQueue(engine);
+  same(answers().map(({ place }) => place), [1, 2, 3], "all wait");
+  files.shared = [{ ...SHARED, name: "y.txt", sha256: new Uint8Array(32).fill(1) }, { ...SHARED, name: "z.txt" }];
+  files.slots.free("a1");
+  await files.serveQueue(engine);
+  same(answers().map(({ type }) => type), ["NotShared", "Changed", "Ready"], "what becomes of them");
+  same([engine.transfers.length, files.slots.counts], [1, { sending: 2, waiting: 0 }], "none of them takes the slot of the last one");
+}
+
+/** A request that waits in the queue of a holder: what its receiver believes, repeats, and takes back. */
+export async function waiting() {
+  const files = new Files();
+  const [a, b] = ["a", "b"].map((peer) => ({ peer, isKept: true, requestsDue: [] }));
+  const engine = { now: 0, flight: {}, contact: () => a };
+  const said = [];
+  const sent = (contact) => contact.requestsDue.splice(0).map(({ content }) => content);
+  const ask = (id) => files.fetch(engine, { id, hit: { peer: "a", file: SHARED }, offset: 0, reply: (answer) => said.push(answer) });
+  const answer = (contact, transfer, verdict) => files.answer(engine, contact, encode(fileAnswer, { transfer, verdict }));
+  const queued = async (id) => {
+    ask(id);
+    await answer(a, decode(fileRequest, sent(a)[0]).transfer, { type: "Busy" });
+    const { transfer } = decode(fileRequest, sent(a)[0]);
+    await answer(a, transfer, { type: "Queued", place: 3 });
+    return transfer;
+  };
+  const isTakenBack = ([bytes]) => bytes?.length === WITHDRAWAL_BYTES && decode(withdrawal, bytes);
+  const transfer = await queued(1);
+  await answer(b, transfer, { type: "Ready", bytes: 1, salt: new Uint8Array(16) });
+  same(said.splice(0), [{ place: 3 }], "what somebody else answers says nothing");
+  engine.now = 20_000;
+  await answer(a, transfer, { type: "Queued", place: 3 });
+  files.passTime(49_999);
+  same([said.length, sent(a).length], [0, 0], "the same place again is a sign of life");
+  files.lost();
+  files.joined(49_999);
+  same(sent(a).map((content) => decode(fileRequest, content).transfer), [transfer], "the same request on the next connection");
+  files.passTime(79_999);
+  same(said.splice(0).map(({ error }) => error), ["a does not answer. Try again."], "without a sign of life");
+  same(isTakenBack(sent(a)), { transfer, reason: "Left" }, "the place is given up");
+  await answer(a, transfer, { type: "Queued", place: 1 });
+  same(isTakenBack(sent(a)), { transfer, reason: "Left" }, "a place for which nobody waits");
+
+  const another = await queued(2);
+  files.leave(2);
+  same(isTakenBack(sent(a)), { transfer: another, reason: "Left" }, "a person gives a place up");
 }
 
 /** Requests for many files, some of which are not shared any more. */
