@@ -154,6 +154,10 @@ fn a_place_in_a_queue_is_given_up_by_a_button() {
     let second = c.start(&["get", "short.txt"]);
     second.event("file_queued", |event| event["place"] == 2);
     assert_eq!(page.tab.value("document.querySelector('#hits .cancel').textContent"), "Leave the queue");
+    // A page that is told a place for which it does not wait gives it up too. It ignores what a blocked peer says.
+    page.talk_to("B");
+    page.click("#block");
+    page.wait("!document.getElementById('blocked').hidden");
     page.click("#hits .cancel");
     says(&page, "Cancelled. Nothing of it is kept.");
     second.event("file_queued", |event| event["place"] == 1);
