@@ -5,7 +5,7 @@
 import { Batches } from "./batches.js";
 import { equal, hex } from "./bytes.js";
 import { ordinal } from "./text.js";
-import { Gather, Later, receivePieces, Refused } from "./gather.js";
+import { Gather, Later, receivePieces, Refused, Silent } from "./gather.js";
 import { linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
 import { REFUSALS } from "./files.js";
@@ -112,13 +112,18 @@ export class Downloads {
     const batches = new Batches(wanted);
     const progress = (came = {}) => onProgress({ done: batches.bytes, waiting: waits.texts, ...came });
     const waits = new Waits(() => progress());
-    const receive = async (hit, { numbers, isAlone }, signal, take, begins) => {
+    const receive = async ({ peer }, { numbers, isAlone }, signal, take, begins) => {
       const files = numbers.map((number) => batches.file(number));
-      const ask = (request) => waits.during(hit.peer, (onPlace) => this.#ask(request, signal, onPlace));
-      if (isAlone) return this.#fetchAlone({ ...hit, file: files[0] }, ask, signal, (came) => take({ number: numbers[0], ...came }));
-      const ready = await ask({ hit, files });
-      const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${hit.peer} ${REFUSALS[refusal]}.`, ...came });
+      const request = isAlone ? { hit: { peer, file: files[0] }, offset: 0 } : { hit: { peer }, files };
+      const ready = await waits.during(peer, (onPlace) => this.#ask(request, signal, onPlace)).catch((error) => {
+        // Whoever refuses these files may send others.
+        if (error instanceof Refused && !(error instanceof Silent) && !signal.aborted) return { refusal: error.message };
+        throw error;
+      });
+      if (ready.refusal) return Promise.all(numbers.map((number) => take({ number, why: ready.refusal })));
       begins();
+      if (isAlone) return this.#receiveAlone({ ...ready, file: files[0], signal }, (came) => take({ number: numbers[0], ...came }));
+      const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${peer} ${REFUSALS[refusal]}.`, ...came });
       return receiveFiles(this.#session(), { ...ready, files, signal }, arrived);
     };
     const keep = async ({ number, content }) => progress({ number, blob: content });
@@ -130,20 +135,11 @@ export class Downloads {
     return { errors, shares: [...batches.shares], liars: [...batches.liars] };
   }
 
-  /** Fetches one of many files, which is a piece by itself, from a holder that is too old to send many. */
-  async #fetchAlone(hit, ask, signal, take) {
-    const { file } = hit;
-    let ready;
-    try {
-      ready = await ask({ hit, offset: 0 });
-    } catch (error) {
-      // It may send the others.
-      if (error instanceof Refused && !signal.aborted) return take({ why: error.message });
-      throw error;
-    }
-    const job = { ...ready, file, offset: 0, end: file.bytes, isWhole: true, signal };
+  /** Receives one of many files, which is a piece by itself, from a holder that is too old to send many. */
+  #receiveAlone(job, take) {
+    const { file } = job;
     const arrived = ({ to, content }) => take({ content, isRight: equal(to, file.sha256) });
-    return receivePieces(this.#session(), job, arrived, () => {});
+    return receivePieces(this.#session(), { ...job, offset: 0, end: file.bytes, isWhole: true }, arrived, () => {});
   }
 
   /**

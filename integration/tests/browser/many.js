@@ -150,6 +150,19 @@ export async function failing() {
   const failed = await downloads.fetchMany("1", wanted(2, "b"), (progress) => told.push(progress));
   const both = (error) => [0, 1].map((number) => ({ number, error }));
   same(failed, { errors: both("b has none of them."), shares: [], liars: [] }, "nobody sends them");
+  // A holder that has none of the first files may have others.
+  const first = [];
+  const waiting = (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Refused("taken back"))));
+  const refusing = async ({ hit: { peer }, files: [{ name }] }, signal) => {
+    if (peer === "a" && first.push(name) === 1) throw new Refused("a has none of them.");
+    return waiting(signal);
+  };
+  const others = new Downloads(0, refusing, () => ({}));
+  const partly = others.fetchMany("3", wanted(40, "a", "b"), () => {});
+  while (first.length < 2) await new Promise((resolve) => setTimeout(resolve));
+  others.cancel({ list: "3" });
+  await partly;
+  same(first, ["0.txt", "32.txt"], "what is asked for after a refusal");
   const fetching = downloads.fetchMany("2", wanted(2, "a", "c"), (progress) => told.push(progress));
   while (told.at(-1).waiting.length === 0) await new Promise((resolve) => setTimeout(resolve));
   same(told.at(-1), { done: 0, waiting: ["a is away."] }, "what is said meanwhile");
