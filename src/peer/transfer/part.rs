@@ -183,7 +183,7 @@ impl<'a> Part<'a> {
     /// fails. A second thread waits for the disk and records what is on it, so that this one need not wait.
     pub(super) fn write_all(
         &mut self,
-        chunks: Receiver<(Vec<u8>, SoFar)>,
+        chunks: &Receiver<(Vec<u8>, SoFar)>,
         used: &Sender<Vec<u8>>,
     ) -> io::Result<()> {
         let (files, written) = (&self.files, &mut self.written);
@@ -230,7 +230,7 @@ impl<'a> Part<'a> {
 /// Writes chunks until the channel is closed, writing fails, or nobody takes what is `due` any more, because recording has failed.
 fn write_chunks(
     mut content: &File,
-    chunks: Receiver<(Vec<u8>, SoFar)>,
+    chunks: &Receiver<(Vec<u8>, SoFar)>,
     used: &Sender<Vec<u8>>,
     written: &mut Written,
     due: &Sender<Due>,

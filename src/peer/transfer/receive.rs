@@ -94,7 +94,7 @@ fn take_content(
     std::thread::scope(|scope| {
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         // Each of them closes its channel when it ends, also after an error, so that the one before it ends too.
-        let writing = thread("writing").spawn_scoped(scope, move || part.write_all(to_write, &used));
+        let writing = thread("writing").spawn_scoped(scope, move || part.write_all(&to_write, &used));
         let writer = writing.map_err(TransferError::Thread)?;
         let hashing = thread("hashing").spawn_scoped(scope, move || {
             for chunk in opened {

@@ -19,7 +19,8 @@ fn write(part: &mut Part<'_>, chunks: Vec<(Vec<u8>, SoFar)>) -> (io::Result<()>,
     let (used, _free) = bounded(1);
     thread::scope(|scope| {
         let feeder = scope.spawn(move || chunks.into_iter().all(|chunk| sender.send(chunk).is_ok()));
-        let written = part.write_all(to_write, &used);
+        let written = part.write_all(&to_write, &used);
+        drop(to_write);
         (written, joined(feeder))
     })
 }
@@ -38,7 +39,7 @@ fn what_is_due_is_recorded_while_the_rest_comes() {
     let (sender, to_write) = bounded(0);
     let (used, _free) = bounded(1);
     thread::scope(|scope| {
-        let writer = scope.spawn(|| part.write_all(to_write, &used));
+        let writer = scope.spawn(|| part.write_all(&to_write, &used));
         // The recording thread may not wait yet when the first chunk is written, so the next one is due as well.
         let is_recorded = (1..1_000_000).any(|end| {
             sender.send(chunk(b"x", end * RECORD_BYTES)).expect("it is taken");
@@ -57,7 +58,7 @@ fn what_has_arrived_is_recorded_while_nothing_more_comes() {
     let (sender, to_write) = bounded(0);
     let (used, _free) = bounded(1);
     thread::scope(|scope| {
-        let writer = scope.spawn(|| part.write_all(to_write, &used));
+        let writer = scope.spawn(|| part.write_all(&to_write, &used));
         sender.send(chunk(b"one", 3)).expect("it is taken");
         let deadline = Instant::now() + Duration::from_secs(30);
         while recorded(&folder, &SHA256).is_none_or(|(bytes, _)| bytes != 3) {
