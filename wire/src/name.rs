@@ -1,6 +1,7 @@
 //! Names of peers.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::checked_text::checked_text;
 
@@ -16,18 +17,17 @@ pub enum BadName {
 
 /// The name of a peer as its owner writes it: 1 to 32 of `A-Z a-z 0-9 . _ -`.
 ///
-/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner.
+/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner. Copies share the text, because
+/// each result of a search has one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerName(Box<str>);
+pub struct PeerName(Arc<str>);
 
 checked_text!(PeerName);
 
 impl PeerName {
     /// The name in lower case. Two names are the same if these are equal.
     pub fn folded(&self) -> Self {
-        let mut folded = self.0.clone();
-        folded.make_ascii_lowercase();
-        Self(folded)
+        Self(self.0.to_ascii_lowercase().into())
     }
 }
 

@@ -45,8 +45,8 @@ struct Spelling {
 /// their words, and the words of the names of files without keywords.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    names: Interner<()>,
-    spellings: Interner<Spelling>,
+    names: Interner<(), FileName>,
+    spellings: Interner<Spelling, Keyword>,
     vocabulary: Vocabulary,
     /// The last extensions of names, folded.
     extensions: Interner<Posting>,
@@ -79,7 +79,7 @@ impl Catalog {
         ListedFile { file, audience }: &ListedFile,
         unsorted: &mut (Vec<TextId>, Vec<TextId>),
     ) -> FileId {
-        let name = self.names.acquire(file.name.as_str(), || ());
+        let name = self.names.acquire(file.name.as_str(), || (file.name.clone(), ()));
         let keywords: Box<[TextId]> = file.keywords.iter().map(|keyword| self.acquire(keyword)).collect();
         if keywords.is_empty() {
             for word in words_of_name(file.name.as_str()) {
@@ -98,7 +98,7 @@ impl Catalog {
             }
         }
         if let Some(extension) = extension(&folded(file.name.as_str())) {
-            let extension = self.extensions.acquire(extension, Posting::default);
+            let extension = self.extensions.acquire(extension, || (extension.into(), Posting::default()));
             if self.extensions.value_mut(extension).push(id, Match::Name) {
                 unsorted.1.push(extension);
             }
@@ -116,7 +116,7 @@ impl Catalog {
             of_it.sort_unstable();
             of_it.dedup();
             let words = of_it.into_iter().map(|word| vocabulary.acquire(word)).collect();
-            Spelling { term: vocabulary.acquire(&folded), words }
+            (keyword.clone(), Spelling { term: vocabulary.acquire(&folded), words })
         })
     }
 
@@ -130,7 +130,7 @@ impl Catalog {
             terms.extend(spelling.words.iter().map(|word| (*word, Match::Word)));
         }
         if entry.keywords.is_empty() {
-            let words = words_of_name(self.names.text(entry.name)).into_iter();
+            let words = words_of_name(self.names.text(entry.name).as_str()).into_iter();
             terms.extend(words.filter_map(|word| Some((self.vocabulary.id(&word)?, Match::Name))));
         }
         terms.sort_unstable_by(|(a, how_a), (b, how_b)| a.cmp(b).then(how_b.cmp(how_a)));
@@ -157,7 +157,7 @@ impl Catalog {
             self.by_name.remove(&(entry.name, entry.owner, *id));
             self.by_digest.remove(&(entry.sha256, *id));
             if entry.keywords.is_empty() {
-                for word in words_of_name(self.names.text(entry.name)) {
+                for word in words_of_name(self.names.text(entry.name).as_str()) {
                     if let Some(word) = self.vocabulary.id(&word) {
                         self.vocabulary.release(word);
                     }
@@ -258,7 +258,7 @@ impl Catalog {
             if is_whole(keyword) { Some(Match::Keyword) } else { has(keyword).then_some(Match::Word) }
         };
         if entry.keywords.is_empty() {
-            return has(&folded(self.names.text(entry.name))).then_some(Match::Name);
+            return has(&folded(self.names.text(entry.name).as_str())).then_some(Match::Name);
         }
         entry.keywords.iter().filter_map(of_keyword).max()
     }
@@ -285,22 +285,17 @@ impl Catalog {
     }
 
     pub(super) fn name(&self, id: FileId) -> &str {
-        self.names.text(self.entry(id).name)
+        self.names.text(self.entry(id).name).as_str()
     }
 
     /// A file that is in the catalog, as it was published.
     pub(super) fn file(&self, id: FileId) -> PublishedFile {
         let entry = self.entry(id);
-        let name: FileName = self.name(id).parse().expect("it was interned from a FileName");
-        let keyword = |spelling: &TextId| {
-            let text = self.spellings.text(*spelling);
-            text.parse().expect("it was interned from a Keyword")
-        };
         PublishedFile {
-            name,
+            name: self.names.text(entry.name).clone(),
             bytes: entry.bytes,
             sha256: entry.sha256,
-            keywords: entry.keywords.iter().map(keyword).collect(),
+            keywords: entry.keywords.iter().map(|spelling| self.spellings.text(*spelling).clone()).collect(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The Index's state and decisions, without thread, disk or clock: commands in, effects out.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use wire::pattern::{Matcher, Pattern};
@@ -238,7 +237,7 @@ impl Core {
         let ranking = self.ranking(asker);
         let mut hits = Vec::new();
         let mut bytes = 0;
-        for id in self.first(limit, matching) {
+        for id in ranking.first(limit, matching) {
             let hit = ranking.hit(id);
             bytes += hit_bytes(&hit);
             if bytes > HITS_BYTES_MAX && !hits.is_empty() {
@@ -288,27 +287,6 @@ impl Core {
                 of_owner.filter(|id| matcher.matches(self.catalog.name(*id))).collect()
             }
         }
-    }
-
-    /// The first `limit` of some files in the order of hits.
-    fn first(&self, limit: usize, mut ids: Vec<FileId>) -> Vec<FileId> {
-        if ids.len() > limit {
-            ids.select_nth_unstable_by(limit, |a, b| self.order(*a, *b));
-            ids.truncate(limit);
-        }
-        ids.sort_unstable_by(|a, b| self.order(*a, *b));
-        ids
-    }
-
-    /// Online before offline, then by name of the file, then by name of the peer. The two names together are unique.
-    fn order(&self, a: FileId, b: FileId) -> Ordering {
-        let peer_a = self.peers.get(self.catalog.owner(a));
-        let peer_b = self.peers.get(self.catalog.owner(b));
-        peer_b
-            .online
-            .cmp(&peer_a.online)
-            .then_with(|| self.catalog.name(a).cmp(self.catalog.name(b)))
-            .then_with(|| peer_a.folded.cmp(&peer_b.folded))
     }
 
     fn ranking<'a>(&'a self, asker: &'a AskerSees) -> Ranking<'a> {

@@ -1,6 +1,8 @@
 //! Texts that occur many times. Each is stored once, under an id, with a value of type `V`.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -8,35 +10,35 @@ use slab::Slab;
 /// The id of an interned text. It is valid until the text has been released as often as it was acquired.
 pub(super) type TextId = u32;
 
-/// Counts the uses of each text, and forgets a text with its last use.
+/// Counts the uses of each text, and forgets a text with its last use. Copies of a `T` share the text.
 #[derive(Debug)]
-pub(super) struct Interner<V> {
-    ids: HashMap<Arc<str>, TextId>,
-    slots: Slab<Slot<V>>,
+pub(super) struct Interner<V, T = Arc<str>> {
+    ids: HashMap<T, TextId>,
+    slots: Slab<Slot<V, T>>,
 }
 
 #[derive(Debug)]
-struct Slot<V> {
-    text: Arc<str>,
+struct Slot<V, T> {
+    text: T,
     uses: u32,
     value: V,
 }
 
-impl<V> Default for Interner<V> {
+impl<V, T> Default for Interner<V, T> {
     fn default() -> Self {
         Self { ids: HashMap::new(), slots: Slab::new() }
     }
 }
 
-impl<V> Interner<V> {
-    /// Counts one more use of a text. `value` makes the value of a text that is new.
-    pub(super) fn acquire(&mut self, text: &str, value: impl FnOnce() -> V) -> TextId {
+impl<V, T: Borrow<str> + Clone + Eq + Hash> Interner<V, T> {
+    /// Counts one more use of a text. `make` makes a copy and the value of a text that is new.
+    pub(super) fn acquire(&mut self, text: &str, make: impl FnOnce() -> (T, V)) -> TextId {
         if let Some(id) = self.ids.get(text) {
             self.slots[*id as usize].uses += 1;
             return *id;
         }
-        let text: Arc<str> = text.into();
-        let slot = Slot { text: Arc::clone(&text), uses: 1, value: value() };
+        let (text, value) = make();
+        let slot = Slot { text: text.clone(), uses: 1, value };
         let id = u32::try_from(self.slots.insert(slot)).expect("the index holds fewer than 2^32 pairs");
         self.ids.insert(text, id);
         id
@@ -50,7 +52,7 @@ impl<V> Interner<V> {
             return None;
         }
         let slot = self.slots.remove(id as usize);
-        self.ids.remove(&slot.text);
+        self.ids.remove(slot.text.borrow());
         Some(slot.value)
     }
 
@@ -59,12 +61,7 @@ impl<V> Interner<V> {
         self.ids.get(text).copied()
     }
 
-    /// The text, without a copy.
-    pub(super) fn shared(&self, id: TextId) -> Arc<str> {
-        Arc::clone(&self.slots[id as usize].text)
-    }
-
-    pub(super) fn text(&self, id: TextId) -> &str {
+    pub(super) fn text(&self, id: TextId) -> &T {
         &self.slots[id as usize].text
     }
 

@@ -37,7 +37,43 @@ struct Group<'r> {
     rows: &'r [Row],
 }
 
+/// A file with the start of what it is sorted by, so that most comparisons need not look for the rest.
+struct Sortable {
+    is_offline: bool,
+    /// The first bytes of its name.
+    start: u64,
+    id: FileId,
+}
+
 impl Ranking<'_> {
+    /// The first `limit` of some files in the order of hits.
+    pub(super) fn first(&self, limit: usize, ids: Vec<FileId>) -> Vec<FileId> {
+        let mut rows: Vec<Sortable> = ids.into_iter().map(|id| self.sortable(id)).collect();
+        if rows.len() > limit {
+            rows.select_nth_unstable_by(limit, |a, b| self.hit_order(a, b));
+            rows.truncate(limit);
+        }
+        rows.sort_unstable_by(|a, b| self.hit_order(a, b));
+        rows.into_iter().map(|row| row.id).collect()
+    }
+
+    fn sortable(&self, id: FileId) -> Sortable {
+        let name = self.catalog.name(id).as_bytes();
+        let mut start = [0; 8];
+        let bytes = name.len().min(start.len());
+        start[..bytes].copy_from_slice(&name[..bytes]);
+        let is_offline = !self.peers.get(self.catalog.owner(id)).online;
+        Sortable { is_offline, start: u64::from_be_bytes(start), id }
+    }
+
+    /// Online before offline, then by name of the file, then by name of the peer. The two names together are unique.
+    fn hit_order(&self, a: &Sortable, b: &Sortable) -> Ordering {
+        let names = || self.catalog.name(a.id).cmp(self.catalog.name(b.id));
+        let folded = |row: &Sortable| &self.peers.get(self.catalog.owner(row.id)).folded;
+        let starts = a.is_offline.cmp(&b.is_offline).then(a.start.cmp(&b.start));
+        starts.then_with(names).then_with(|| folded(a).cmp(folded(b)))
+    }
+
     /// The matches of a page, and how many there are in all.
     pub(super) fn page(&self, found: &[Scored], page: Page) -> (Vec<Match>, u64) {
         let mut rows: Vec<Row> = found.iter().map(|(id, score)| self.row(*id, *score)).collect();

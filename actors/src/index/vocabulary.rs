@@ -20,16 +20,16 @@ impl Vocabulary {
     /// Counts one more use of a text.
     pub(super) fn acquire(&mut self, text: &str) -> TextId {
         let is_known = self.terms.find(text).is_some();
-        let id = self.terms.acquire(text, Posting::default);
+        let id = self.terms.acquire(text, || (text.into(), Posting::default()));
         if !is_known {
-            self.sorted.insert(self.terms.shared(id), id);
+            self.sorted.insert(Arc::clone(self.terms.text(id)), id);
         }
         id
     }
 
     /// Counts one use less. The text is forgotten with its last use.
     pub(super) fn release(&mut self, id: TextId) {
-        let text = self.terms.shared(id);
+        let text = Arc::clone(self.terms.text(id));
         if self.terms.release(id).is_some() {
             self.sorted.remove(&text);
         }

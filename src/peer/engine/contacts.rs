@@ -70,7 +70,7 @@ impl Contacts {
 
     /// The contacts after a folded name, in the order of their folded names.
     pub(super) fn after(&self, name: Bound<&PeerName>) -> impl Iterator<Item = &Contact> {
-        self.0.range((name, Bound::Unbounded)).map(|(_, contact)| contact)
+        self.0.range::<PeerName, _>((name, Bound::Unbounded)).map(|(_, contact)| contact)
     }
 
     pub(super) fn iter(&self) -> Values<'_, PeerName, Contact> {
