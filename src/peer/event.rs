@@ -200,6 +200,8 @@ pub enum HolderFault {
     Slow,
     /// It does not answer, does not send it, or its transfers end early.
     Gone,
+    /// It has more files than one command fetches.
+    LeftOut,
 }
 
 /// What a holder has sent of a file that has come from several ones.

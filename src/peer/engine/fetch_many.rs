@@ -96,8 +96,8 @@ impl Batch {
 struct Listed {
     file: PublishedFile,
     holders: Holders,
-    /// Whether somebody has another file of this name.
-    is_ambiguous: bool,
+    /// Those who have another file of this name.
+    others: Holders,
 }
 
 pub(super) struct Many {
@@ -134,6 +134,8 @@ struct Counts {
     bytes_done: u64,
     here: u64,
     failed: u64,
+    /// How often somebody was left out, see [`listing`]. So it is not known whether all files are here.
+    left_out: u64,
 }
 
 impl Many {
@@ -334,7 +336,7 @@ impl Engine {
 
     fn end_many(&mut self, task: TaskId) {
         let Some(many) = self.fetches.many.remove(&task) else { return };
-        let Counts { files, files_done, here, failed, bytes_done: bytes, .. } = many.counts;
+        let Counts { files, files_done, here, failed, bytes_done: bytes, left_out, .. } = many.counts;
         let (holders, name) = (many.given(), many.name());
         let peers = holders.len();
         let from = many.from.clone().or_else(|| holders.first().map(|most| most.from.clone()));
@@ -343,7 +345,7 @@ impl Engine {
         }
         let answer = Answer::Fetched { from, peers, files, files_done, here, failed, bytes };
         self.local.tell(many.client, Event::Result(answer));
-        self.local.end_task(task, if failed == 0 { Ending::Done } else { Ending::Failed });
+        self.local.end_task(task, if failed + left_out == 0 { Ending::Done } else { Ending::Failed });
     }
 
     /// Gives up files, with one error for all that fail for the same reason.

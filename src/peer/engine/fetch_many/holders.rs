@@ -70,6 +70,10 @@ pub(super) struct Holder {
     /// The last name of its list that has come, and how many there were.
     pub(super) last: Option<FileName>,
     pub(super) listed: u64,
+    /// How many there are, as the server has said.
+    pub(super) total: Option<u64>,
+    /// Whether all of its list has come that is wanted.
+    pub(super) has_list: bool,
     /// Whether the server has said that it has its card, which every request needs.
     pub(super) has_card: bool,
     /// Whether it answers requests for many files. One that was made before there were such requests does not.
@@ -102,6 +106,8 @@ impl Holder {
             route: Route::Server,
             last: None,
             listed: 0,
+            total: None,
+            has_list: false,
             has_card: false,
             knows_many: true,
             may_wait: false,

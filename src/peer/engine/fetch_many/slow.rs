@@ -62,7 +62,7 @@ impl Many {
 
 /// About what it costs to send a file: its bytes, and those that could be sent in the time that each file takes besides.
 pub(super) fn cost(file: &PublishedFile) -> u64 {
-    file.bytes + (4 << 10)
+    file.bytes.saturating_add(4 << 10)
 }
 
 /// Something that arrives while somebody else could send it.
