@@ -381,15 +381,19 @@ impl Engine {
             self.local.tell(client, Event::FileHolderDropped { name, from, fault, piece: None, reason });
         }
         self.withdraw_batches(task, Some(id));
-        self.withdraw_parts(task, id);
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let lost = many.queue.take_without(many.usable());
         let why = format!("{why}; the same command fetches the rest");
-        self.lose(task, lost.into_iter().map(|item| (item, why.clone())).collect());
+        let mut lost = self.withdraw_parts(task, Some(id), &why);
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let waiting = many.queue.take_without(many.usable());
+        lost.extend(waiting.into_iter().map(|item| (item, why.clone())));
+        self.lose(task, lost);
     }
 
     /// Gives up what is not underway, with one error. Returns whether the task is such a fetch.
     pub(super) fn fail_many(&mut self, task: TaskId, why: &str) -> bool {
+        // Before it gives up, so that they come into the queue and are counted with the others.
+        let lost = self.withdraw_parts(task, None, why);
+        self.lose(task, lost);
         let Some(many) = self.fetches.many.get_mut(&task) else { return false };
         let is_moving = matches!(many.stage, Stage::Moving);
         many.gives_up = true;

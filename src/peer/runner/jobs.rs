@@ -130,6 +130,19 @@ fn dial(
     }
 }
 
+/// What a failed transfer reports. `has_begun`: whether something has arrived; `rest` follows what went wrong.
+fn failure(error: &TransferError, has_begun: bool, rest: &str) -> TransferOutcome {
+    match error.is_of_connection() {
+        // Nothing has arrived over the connection, so the other route may still work.
+        true if !has_begun => TransferOutcome::CannotDial(error.to_string()),
+        true => TransferOutcome::CutOff(format!("{error}{rest}")),
+        false if error.is_disk_full() => {
+            TransferOutcome::DiskFull(format!("the disk is full: {error}{rest}"))
+        }
+        false => TransferOutcome::Received(Err(format!("{error}{rest}"))),
+    }
+}
+
 pub(super) fn receive(
     home: &Home,
     server: &Membership,
@@ -160,24 +173,18 @@ pub(super) fn receive(
         !stop.is_set()
     });
     match received {
-        // Nothing has arrived over the connection, so the other route may still work.
-        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
         Ok(received) => TransferOutcome::Received(Ok(received.path)),
+        // The bytes before the offset can be those of another holder.
+        Err(e @ TransferError::WrongDigest { .. }) if job.offset > 0 => {
+            TransferOutcome::CutOff(e.to_string())
+        }
         Err(e) => {
             let (kept, total) = (destination.kept(&download.sha256), download.bytes);
             let rest = match kept {
                 0 => String::new(),
                 _ => format!("; {kept} of {total} bytes are kept, and the same command fetches the rest"),
             };
-            if e.is_disk_full() {
-                return TransferOutcome::DiskFull(format!("the disk is full: {e}{rest}"));
-            }
-            // The bytes before the offset can be those of another holder.
-            let is_of_another = matches!(e, TransferError::WrongDigest { .. }) && job.offset > 0;
-            if e.is_of_connection() || is_of_another {
-                return TransferOutcome::CutOff(format!("{e}{rest}"));
-            }
-            TransferOutcome::Received(Err(format!("{e}{rest}")))
+            failure(&e, has_begun, &rest)
         }
     }
 }
@@ -223,13 +230,7 @@ pub(super) fn receive_pieces(
         report(TransferOutcome::Piece { piece, next, is_new });
         !stop.is_set()
     });
-    match received {
-        Ok(()) => TransferOutcome::ReceivedPieces,
-        // Nothing has arrived over the connection, so the other route may still work.
-        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
-        Err(e) if e.is_disk_full() => TransferOutcome::DiskFull(format!("the disk is full: {e}")),
-        Err(e) => TransferOutcome::Received(Err(e.to_string())),
-    }
+    received.map_or_else(|e| failure(&e, has_begun, ""), |()| TransferOutcome::ReceivedPieces)
 }
 
 /// Sends a file over the connection that its receiver has dialled, or through the server.
@@ -306,15 +307,7 @@ pub(super) fn receive_many(
         report(results.collect());
         !stop.is_set()
     });
-    match received {
-        Ok(()) => TransferOutcome::ReceivedMany,
-        // Nothing has arrived over the connection, so the other route may still work.
-        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
-        Err(e) if e.is_disk_full() => TransferOutcome::DiskFull(format!(
-            "the disk is full: {e}; what has arrived is kept, and the same command fetches the rest"
-        )),
-        Err(e) => TransferOutcome::Received(Err(e.to_string())),
-    }
+    received.map_or_else(|e| failure(&e, has_begun, ""), |()| TransferOutcome::ReceivedMany)
 }
 
 /// Sends many files over the connection that their receiver has dialled, or through the server.
@@ -352,3 +345,6 @@ pub(super) fn send_many(
     let result = stream.and_then(|stream| transfer::send_many(stream, entries, &job.key, limit));
     TransferOutcome::SentMany(sent, result.map_err(|e| e.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,14 +249,15 @@ impl Engine {
                 holder.route = Route::Server;
                 many.take_back(transfer);
             }
-            TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
-                self.batch_failed(task, transfer, &why);
-            }
+            TransferOutcome::CannotDial(why)
+            | TransferOutcome::CutOff(why)
+            | TransferOutcome::Received(Err(why)) => self.batch_failed(task, transfer, &why),
             TransferOutcome::DiskFull(why) => {
                 let holder = holder.name.clone();
                 many.take_back(transfer);
                 self.withdraw(&holder, transfer, Reason::DiskFull);
-                self.fail_many(task, &why);
+                let rest = "what has arrived is kept, and the same command fetches the rest";
+                self.fail_many(task, &format!("{why}; {rest}"));
             }
             TransferOutcome::ReceivedMany => {
                 let since = many.batches.get(&transfer).and_then(|batch| batch.moving_since);

@@ -123,18 +123,27 @@ impl Engine {
         self.next_of_many(task);
     }
 
-    /// Takes the requests for single files back that a holder does not answer.
-    pub(super) fn withdraw_parts(&mut self, task: TaskId, id: HolderId) {
-        let Some(many) = self.fetches.many.get_mut(&task) else { return };
-        let of_holder = many.parts.iter().filter(|(_, part)| part.from == Holders::of([id]));
-        for part in of_holder.map(|(part, _)| *part).collect::<Vec<TaskId>>() {
+    /// Takes the requests for single files back of which nothing arrives: those to one holder, or all. Returns the files that nobody
+    /// else can send, with the reason.
+    pub(super) fn withdraw_parts(
+        &mut self,
+        task: TaskId,
+        of: Option<HolderId>,
+        why: &str,
+    ) -> Vec<(Item, String)> {
+        let mut lost = Vec::new();
+        let Some(many) = self.fetches.many.get_mut(&task) else { return lost };
+        let is_wanted = |part: &Part| of.is_none_or(|id| part.from == Holders::of([id]));
+        let wanted = many.parts.iter().filter(|(_, part)| is_wanted(part));
+        for part in wanted.map(|(part, _)| *part).collect::<Vec<TaskId>>() {
             if self.cancel_unsent(part)
                 && let Some(many) = self.fetches.many.get_mut(&task)
                 && let Some(Part { item, .. }) = many.parts.remove(&part)
             {
-                many.queue.put_back(item);
+                lost.extend(many.put_back(std::iter::once(item), why));
             }
         }
+        lost
     }
 
     /// A holder is not asked for the pieces of a file any more.

@@ -242,7 +242,8 @@ fn without_room_for_many_files_the_holder_is_told_and_the_user_once() {
     bench.take([Input::Transfer(transfer, TransferOutcome::ReceivedSome(some))]);
     let full = "the disk is full".to_owned();
     bench.take([Input::Transfer(transfer, TransferOutcome::DiskFull(full))]);
-    assert_eq!(shown(&mut bench).1, ["2 file(s) were not fetched: the disk is full"]);
+    let why = "2 file(s) were not fetched: the disk is full; what has arrived is kept, and the same command fetches the rest";
+    assert_eq!(shown(&mut bench).1, [why]);
     assert_eq!(holder.requests(&mut bench), [Asked::Withdrawn(transfer, Reason::DiskFull)]);
     assert!(is_done(&mut bench, Ending::Failed));
 }

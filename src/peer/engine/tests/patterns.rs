@@ -1,6 +1,7 @@
 //! Fetching the files of a pattern from all who have them.
 
 mod alone;
+mod giving_up;
 mod limits;
 
 use std::collections::BTreeSet;

@@ -169,12 +169,18 @@ impl Engine {
         let input = match outcome {
             TransferOutcome::Piece { piece, next, is_new } => Input::Arrived { run, piece, next, is_new },
             TransferOutcome::ReceivedPieces => Input::Ended(run, true),
-            TransferOutcome::CannotDial(_) | TransferOutcome::Received(_) if is_stopped => Input::Lost(run),
+            TransferOutcome::CannotDial(_) | TransferOutcome::CutOff(_) | TransferOutcome::Received(_)
+                if is_stopped =>
+            {
+                Input::Lost(run)
+            }
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
                 holder.route = Route::Server;
                 Input::Lost(run)
             }
-            TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
+            TransferOutcome::CannotDial(why)
+            | TransferOutcome::CutOff(why)
+            | TransferOutcome::Received(Err(why)) => {
                 holder.why = Some(why);
                 Input::Ended(run, false)
             }
