@@ -191,7 +191,7 @@ impl Engine {
         for (client, why) in late {
             self.local.tell(client, Event::error(why));
         }
-        let ending = if self.has_joined { Ending::Failed } else { Ending::NoConnection };
+        let ending = self.unanswered();
         self.local
             .end_tasks(Ending::Failed, |task| matches!(task.kind, TaskKind::Drain) && task.is_late(now));
         self.local.end_tasks(ending, |task| task.is_late(now));
@@ -209,13 +209,7 @@ impl Engine {
                 let (queued, _) = self.undelivered();
                 format!("{queued} message(s) stay queued on disk; they go when this peer runs again")
             }
-            _ => match &self.trouble {
-                Some(_) if self.trouble == self.told_trouble => {
-                    format!("given up after {} seconds; try again later", ANSWER_WAIT.as_secs())
-                }
-                Some(trouble) => format!("{trouble}; try again"),
-                None => "the server did not answer in time; try again".into(),
-            },
+            _ => self.no_answer(ANSWER_WAIT),
         }
     }
 

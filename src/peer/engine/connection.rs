@@ -81,6 +81,22 @@ impl Engine {
         Some(format!("not connected to {}: {trouble}", self.local.server))
     }
 
+    /// Why something was not answered within `wait`. What was told as the reason already is not said again.
+    pub(super) fn no_answer(&self, wait: Duration) -> String {
+        match &self.trouble {
+            Some(_) if self.trouble == self.told_trouble => {
+                format!("given up after {} seconds; try again later", wait.as_secs())
+            }
+            Some(trouble) => format!("{trouble}; try again"),
+            None => "the server did not answer in time; try again".into(),
+        }
+    }
+
+    /// How something ends that has failed because there was no answer.
+    pub(super) fn unanswered(&self) -> Ending {
+        if self.has_joined { Ending::Failed } else { Ending::NoConnection }
+    }
+
     fn joined(&mut self, link: Link) {
         self.local.to_server.clear();
         let server = link.server;

@@ -407,7 +407,8 @@ impl Engine {
         }
         if !is_moving {
             self.fetches.many.remove(&task);
-            self.local.end_task(task, Ending::Failed);
+            let ending = self.unanswered();
+            self.local.end_task(task, ending);
         } else if many.is_idle() {
             self.end_many(task);
         }
@@ -455,15 +456,16 @@ impl Engine {
             let is_moving = matches!(many.stage, Stage::Moving);
             let is_stuck = is_moving && many.is_idle() && now.duration_since(many.progress_at) >= STUCK_WAIT;
             let is_late = many.deadline.take_if(|at| *at <= now).is_some();
-            let why = match &self.trouble {
-                Some(trouble) => trouble.clone(),
-                None if is_stuck => many.who_is_busy(),
-                None => "the server did not answer in time".to_owned(),
-            };
+            let busy = is_stuck.then(|| format!("{}; try again", many.who_is_busy()));
             if is_stuck || (is_late && !is_moving) {
-                self.fail_many(task, &format!("{why}; try again"));
+                let busy = busy.filter(|_| self.trouble.is_none());
+                let why =
+                    busy.unwrap_or_else(|| self.no_answer(if is_stuck { STUCK_WAIT } else { STEP_WAIT }));
+                self.fail_many(task, &why);
             } else if is_moving {
                 if is_late {
+                    let why = self.trouble.clone();
+                    let why = why.unwrap_or_else(|| "the server did not answer in time".to_owned());
                     self.drop_without_card(task, &why);
                 }
                 self.stop_slow(task);

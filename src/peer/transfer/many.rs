@@ -43,7 +43,8 @@ const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
 ///
 /// # Errors
 /// [`TransferError::FileChanged`] when a file becomes shorter meanwhile, [`TransferError::TimedOut`] when the receiver takes nothing
-/// for [`IDLE_MAX`], [`TransferError::Connection`], [`TransferError::Disk`].
+/// for [`IDLE_MAX`], [`TransferError::Stopped`] when it closes the connection, [`TransferError::Connection`],
+/// [`TransferError::Disk`].
 pub fn send_many(
     stream: impl Into<Stream>,
     files: impl Iterator<Item = (Entry, Option<File>)>,
@@ -57,7 +58,7 @@ pub fn send_many(
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut bytes = 0;
     for (entry, file) in files {
-        out.write_all(&seal_entry(&mut sealer, &entry)).map_err(TransferError::connection)?;
+        out.write_all(&seal_entry(&mut sealer, &entry)).map_err(TransferError::sending)?;
         let (Entry::File(header), Some(mut file)) = (entry, file) else { continue };
         let mut left = header.total_bytes;
         while left > 0 {
@@ -66,13 +67,13 @@ pub fn send_many(
                 io::ErrorKind::UnexpectedEof => TransferError::FileChanged,
                 _ => FileError::of("read the file that is shared", header.name.as_str())(error).into(),
             })?;
-            out.write_all(&sealer.chunk(&buffer[..size], false)).map_err(TransferError::connection)?;
+            out.write_all(&sealer.chunk(&buffer[..size], false)).map_err(TransferError::sending)?;
             left -= size as u64;
         }
         bytes += header.total_bytes;
     }
-    out.write_all(&seal_end(&mut sealer)).map_err(TransferError::connection)?;
-    out.flush().map_err(TransferError::connection)?;
+    out.write_all(&seal_end(&mut sealer)).map_err(TransferError::sending)?;
+    out.flush().map_err(TransferError::sending)?;
     drop(out);
     // The receiver has all it needs and may have closed the connection already.
     let _ = stream.end_writing();

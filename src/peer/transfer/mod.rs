@@ -50,6 +50,10 @@ pub enum TransferError {
     /// The other end exceeded the idle timeout or the deadline.
     #[error("the other end sent or received nothing for too long")]
     TimedOut,
+    /// The receiver has closed the connection before all was sent: its user has cancelled the transfer, it gets the file from somebody
+    /// else, or it has ended.
+    #[error("the receiver has stopped the transfer")]
+    Stopped,
     #[error("the connection ended {missing} bytes before the end of the file")]
     CutOff { missing: u64 },
     /// A record does not verify: it was not sealed for this transfer, or it was changed.
@@ -116,6 +120,14 @@ impl TransferError {
     /// Whether the connection has failed, rather than the file or the disk.
     pub fn is_of_connection(&self) -> bool {
         matches!(self, Self::CutOff { .. } | Self::Connection(_) | Self::TimedOut)
+    }
+
+    /// Converts an I/O error of a connection on which a file is sent.
+    fn sending(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Stopped,
+            _ => Self::connection(error),
+        }
     }
 
     /// Converts an I/O error of a connection.

@@ -28,7 +28,8 @@ pub struct Run {
 ///
 /// # Errors
 /// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::TimedOut`] when the
-/// receiver takes nothing for [`IDLE_MAX`], [`TransferError::Connection`], [`TransferError::Disk`].
+/// receiver takes nothing for [`IDLE_MAX`], [`TransferError::Stopped`] when it closes the connection,
+/// [`TransferError::Connection`], [`TransferError::Disk`].
 pub fn send_file(
     stream: impl Into<Stream>,
     mut file: File,
@@ -48,7 +49,7 @@ pub fn send_file(
     if let Some(run) = run {
         head.extend(seal_links(&mut sealer, &run.links));
     }
-    Paced::new(&stream, limit).write_all(&head).map_err(TransferError::connection)?;
+    Paced::new(&stream, limit).write_all(&head).map_err(TransferError::sending)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);
     let (used, free) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
@@ -96,7 +97,7 @@ fn write_records(
 ) -> Result<(), TransferError> {
     let mut stream = Paced::new(stream, limit);
     for record in sealed {
-        stream.write_all(&record).map_err(TransferError::connection)?;
+        stream.write_all(&record).map_err(TransferError::sending)?;
         // Without room, the buffer is freed.
         let _ = used.try_send(record);
     }

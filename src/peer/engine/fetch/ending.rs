@@ -7,7 +7,7 @@ use wire::share::Hit;
 
 use super::super::Engine;
 use super::super::interface::{ClientId, TaskId};
-use super::{Fetch, Stage};
+use super::{Fetch, STEP_WAIT, Stage};
 use crate::peer::command::Ending;
 use crate::peer::event::{Event, FileRoute, HolderPart};
 
@@ -66,7 +66,8 @@ impl Engine {
                 }
                 None => {
                     self.local.tell(fetch.client, Event::error(why));
-                    self.local.end_task(task, Ending::Failed);
+                    let ending = self.unanswered();
+                    self.local.end_task(task, ending);
                 }
             }
         }
@@ -105,10 +106,7 @@ impl Engine {
                     format!("{} does not answer any more; try again", hit.peer)
                 }
                 Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
-                _ => match &self.trouble {
-                    Some(trouble) => format!("{trouble}; try again"),
-                    None => "the server did not answer in time; try again".to_owned(),
-                },
+                _ => self.no_answer(STEP_WAIT),
             };
             self.fail_fetch_because(task, why, Cause::Holder);
         }

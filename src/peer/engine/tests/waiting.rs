@@ -3,6 +3,7 @@
 use wire::protocol::ErrorCode;
 
 use super::*;
+use crate::peer::command::{Ending, Existing};
 
 #[test]
 fn a_connection_on_which_no_outcome_comes_is_given_up_after_30_seconds() {
@@ -105,9 +106,6 @@ fn the_card_of_a_peer_that_is_connected_is_asked_for_although_nothing_new_is_to_
 
 #[test]
 fn why_a_server_admits_nobody_is_said_once() {
-    let now = Now { unix: START, instant: Instant::now() };
-    let mut bench = Bench::without_server(Disk::default(), now, START, Limits::default());
-    bench.take([Input::Command(CLIENT, Command::Who)]);
     let refuse = |bench: &mut Bench, why: &str| {
         let refused = Net::Refused(ErrorCode::Busy, why.to_owned());
         bench.take([refused, Net::Lost(Duration::from_secs(1))].map(Input::Net));
@@ -118,18 +116,32 @@ fn why_a_server_admits_nobody_is_said_once() {
             said.filter_map(|event| if let Event::Error { message } = event { Some(message) } else { None });
         errors.collect::<Vec<_>>()
     };
-    for _ in 0..3 {
+    let get = |wanted| Command::Get { wanted, from: None, output: None, existing: Existing::Refuse };
+    let name = || Wanted::Name("a".parse().expect("a good name"));
+    let pattern = || Wanted::Pattern("a*".parse().expect("a good pattern"));
+    let commands: [&dyn Fn() -> Command; 3] =
+        [&|| Command::Who, &move || get(name()), &move || get(pattern())];
+    for command in commands {
+        let start = || {
+            let now = Now { unix: START, instant: Instant::now() };
+            let mut bench = Bench::without_server(Disk::default(), now, START, Limits::default());
+            bench.take([Input::Command(CLIENT, command())]);
+            bench
+        };
+        let mut bench = start();
+        for _ in 0..3 {
+            refuse(&mut bench, "it is full");
+        }
+        assert_eq!(errors(&mut bench), ["the server does not let this peer in: it is full; trying again"]);
+        bench.sleep(15);
+        assert_eq!(errors(&mut bench), ["given up after 15 seconds; try again later"]);
+        assert!(super::many::is_done(&mut bench, Ending::NoConnection));
+        // Another reason was not said yet.
+        let mut bench = start();
         refuse(&mut bench, "it is full");
+        refuse(&mut bench, "its disk is full");
+        bench.sleep(15);
+        let said = errors(&mut bench);
+        assert_eq!(said[1..], ["the server does not let this peer in: its disk is full; try again"]);
     }
-    assert_eq!(errors(&mut bench), ["the server does not let this peer in: it is full; trying again"]);
-    bench.sleep(15);
-    assert_eq!(errors(&mut bench), ["given up after 15 seconds; try again later"]);
-    // Another reason was not said yet.
-    let mut bench = Bench::without_server(Disk::default(), now, START, Limits::default());
-    bench.take([Input::Command(CLIENT, Command::Who)]);
-    refuse(&mut bench, "it is full");
-    refuse(&mut bench, "its disk is full");
-    bench.sleep(15);
-    let said = errors(&mut bench);
-    assert_eq!(said[1..], ["the server does not let this peer in: its disk is full; try again"]);
 }

@@ -91,7 +91,7 @@ fn received(dir: &Path, chunks: usize, offset: u64, is_right: bool) -> TransferO
     });
     let server = Membership {
         server: Server {
-            access: Access::new("127.0.0.1:1".parse().expect("an address"), &Trust::default())
+            access: Access::new("127.0.0.1:1".parse().expect("an address"), &Trust::SystemOrUnknown)
                 .expect("no certificates are needed"),
             unknown_certificate: None,
         },

@@ -1,7 +1,7 @@
 //! Many files over one connection.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
@@ -356,4 +356,24 @@ fn a_transfer_of_many_holds_its_folder_while_it_has_parts_there() {
     received.expect("they arrive");
     assert!(looked);
     folder.lock(rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("it has ended");
+}
+
+#[test]
+fn a_receiver_that_stops_many_files_is_named_as_the_one_who_has() {
+    let content = content(64 * CHUNK_BYTES);
+    let files: Vec<(Entry, Option<File>)> = (0..4)
+        .map(|number| {
+            let mut file = tempfile::tempfile().expect("a temporary file");
+            file.write_all(&content).expect("it can be written");
+            file.seek(SeekFrom::Start(0)).expect("it is a file");
+            (Entry::File(header(&format!("{number}"), &content)), Some(file))
+        })
+        .collect();
+    let (near, mut far) = pair();
+    let sender = thread::spawn(move || send_many(near, files.into_iter(), &key(), None));
+    far.read_exact(&mut [0; 100]).expect("it starts");
+    drop(far);
+    let sent = sender.join().expect("the sender does not panic");
+    let error = sent.expect_err("not all can be sent").to_string();
+    assert_eq!(error, "the receiver has stopped the transfer");
 }
