@@ -41,13 +41,14 @@ pub(crate) fn lower(event: &OwnedFd) {
 }
 
 /// Moves the bytes of one blocking socket to another until the end of the stream, without copying them into this process
-/// (`splice(2)`). Calls `after_each` with the size of each part. Returns the number of all bytes.
+/// (`splice(2)`), in parts of at most `part_bytes_max`. Calls `after_each` with the size of each part. Returns the number of all bytes.
 ///
 /// # Errors
 /// Those of the sockets; `WouldBlock` when one made no progress for longer than its timeout.
 pub(crate) fn splice_all(
     from: &TcpStream,
     to: &TcpStream,
+    part_bytes_max: usize,
     mut after_each: impl FnMut(usize),
 ) -> io::Result<u64> {
     let (out, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
@@ -55,7 +56,7 @@ pub(crate) fn splice_all(
     let _ = rustix::pipe::fcntl_setpipe_size(&into, SPLICE_BYTES);
     let mut total = 0;
     loop {
-        let mut count = splice(from, &into, SPLICE_BYTES)?;
+        let mut count = splice(from, &into, SPLICE_BYTES.min(part_bytes_max))?;
         if count == 0 {
             return Ok(total);
         }

@@ -184,16 +184,21 @@ impl Transport {
         Ok(())
     }
 
-    /// Copies everything that comes on this connection to another one. Both sockets must be blocking and have timeouts. Calls
-    /// `after_each` with the size of each part. Returns the number of all bytes.
+    /// Copies everything that comes on this connection to another one, in parts of at most `part_bytes_max`. Both sockets must be
+    /// blocking and have timeouts. Calls `after_each` with the size of each part. Returns the number of all bytes.
     ///
     /// # Errors
     /// Those of the sockets and of [`TlsConnection::read`]; `WouldBlock` when one made no progress for longer than its timeout.
-    pub(crate) fn copy_to(&mut self, to: &mut Self, mut after_each: impl FnMut(usize)) -> io::Result<u64> {
+    pub(crate) fn copy_to(
+        &mut self,
+        to: &mut Self,
+        part_bytes_max: usize,
+        mut after_each: impl FnMut(usize),
+    ) -> io::Result<u64> {
         if [&*self, &*to].iter().all(|end| end.is_plain()) {
-            return linux::splice_all(&self.socket, &to.socket, after_each);
+            return linux::splice_all(&self.socket, &to.socket, part_bytes_max, after_each);
         }
-        let mut buffer = vec![0; COPY_BYTES];
+        let mut buffer = vec![0; COPY_BYTES.min(part_bytes_max)];
         let mut total = 0;
         loop {
             match self.read(&mut buffer, Patience::UntilTimeout) {

@@ -139,7 +139,7 @@ fn fetch(transport: &mut Transport, address: &str, splice: &ToServer<'_>) -> io:
     transport.socket().set_read_timeout(Some(STALL))?;
     transport.set_write_timeout(STALL)?;
     // The other server limits the rate, because the sending member is there.
-    let bytes = sender.copy_to(transport, |_| {})?;
+    let bytes = sender.copy_to(transport, usize::MAX, |_| {})?;
     transport.end_writing();
     tracing::info!(target: "route", kind = "file", bytes, from = %Escaped(address), outcome = "relayed");
     Ok(())
@@ -189,8 +189,72 @@ fn carry(
         std::thread::sleep(wait);
     };
     // The file is encrypted by the peers, so the server only copies it.
-    let bytes = sender.copy_to(receiver, keep_pace)?;
+    let bytes = sender.copy_to(receiver, pace.part_bytes(), keep_pace)?;
     receiver.end_writing();
     tracing::info!(target: "route", kind = "file", bytes, outcome = "relayed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    /// Both ends of a connection.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let near = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let (far, _) = listener.accept().expect("somebody connects");
+        (near, far)
+    }
+
+    #[test]
+    fn a_slow_rate_lets_little_through_at_once() {
+        const RATE: u64 = 16 << 10;
+        // What the rate needs a quarter of a minute for is here from the start.
+        let file = vec![7; 256 << 10];
+        let ((mut sending, sender), (receiver, mut receiving)) = (pair(), pair());
+        sending.write_all(&file).expect("the system takes it");
+        let carried = thread::spawn(move || {
+            let (mut sender, mut receiver) = (Transport::plain(sender), Transport::plain(receiver));
+            let pace = Pace::new(RATE, Instant::now());
+            carry(&mut sender, &mut receiver, &pace, &PeerCounts::default())
+        });
+        let mut buffer = vec![0; file.len()];
+        let head = frame(&ToPeer::Spliced).len();
+        receiving.read_exact(&mut buffer[..=head]).expect("the file begins");
+        receiving.set_nonblocking(true).expect("it is open");
+        let mut at_once = 1;
+        while let Ok(more) = receiving.read(&mut buffer) {
+            assert!(more > 0, "it goes on");
+            at_once += more as u64;
+        }
+        // If this thread had to wait for seconds, there would be more.
+        assert!(at_once < 8 * RATE, "{at_once} bytes came at once");
+        drop((sending, receiving));
+        carried.join().expect("it does not panic").expect_err("nobody receives the rest");
+    }
+
+    #[test]
+    fn parts_are_bounded_whether_the_kernel_copies_them_or_not() {
+        for is_plain in [true, false] {
+            let ((mut sending, sender), (receiver, mut receiving)) = (pair(), pair());
+            sending.write_all(&[7; 50_000]).expect("the system takes it");
+            drop(sending);
+            let (mut sender, mut receiver) = (Transport::plain(sender), Transport::plain(receiver));
+            if !is_plain {
+                receiver.upgrade(Vec::new()).expect("nothing was read");
+            }
+            let mut parts = Vec::new();
+            let all = sender.copy_to(&mut receiver, 1000, |part| parts.push(part)).expect("both are open");
+            assert_eq!((all, parts.iter().sum()), (50_000, 50_000));
+            assert!(parts.iter().all(|part| *part <= 1000), "{parts:?}");
+            drop(receiver);
+            let mut got = Vec::new();
+            receiving.read_to_end(&mut got).expect("it is closed");
+            assert_eq!(got.len() == 50_000, is_plain);
+        }
+    }
 }
