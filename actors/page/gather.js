@@ -98,7 +98,7 @@ export class Gather {
     const mayGo = () => failures < FAILURES_MAX && pauses < PAUSES_MAX && !plan.liars.has(peer) && !this.#slow.includes(hit);
     while (mayGo() && !this.#over.signal.aborted) {
       const run = give();
-      if (run === null) break;
+      if (run === null) return;
       const error = await this.#askOnce(hit, run, () => ([failures, pauses] = [0, 0]));
       if (!error) continue;
       this.#failure = error;
@@ -107,7 +107,6 @@ export class Gather {
       else if (!error.isBusy) pauses += 1;
       if (mayGo()) await this.#clock.pause(this.#over.signal);
     }
-    this.#speeds.forget(peer);
   }
 
   /** Asks a holder once. Returns why not all of it came, unless others have sent it. */

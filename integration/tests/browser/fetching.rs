@@ -377,7 +377,8 @@ fn no_file_is_lost_with_a_holder_that_goes_away() {
     let page = scene.join("Web");
     page.submit("pattern-form", &[("pattern", "notes/*"), ("holder", "")]);
     page.wait(&format!("document.querySelectorAll('#described li').length === {SMALL_FILES}"));
-    let staying = share_small(&c, &["both"], HOLDER_RATE);
+    // So slow that much is missing when the other one goes.
+    let staying = share_small(&c, &["both"], "128K");
     page.submit("pattern-form", &[("pattern", "notes/*"), ("holder", "")]);
     page.wait("document.querySelector('#described p').textContent.includes('2 holders')");
     page.click("#fetch-all");

@@ -54,7 +54,7 @@ export function batches() {
   old.arrived("a", came(0));
   same(old.giveOld("a"), { numbers: [1], isAlone: true }, "the next one");
   old.arrived("a", { number: 1, why: "a does not share it." });
-  same([old.giveOld("a"), old.isDone], [null, true], "nothing is left");
+  same([old.isIdle("a"), old.giveOld("a"), old.isDone], [true, null, true], "nothing is left");
 }
 
 /** Requests are no longer than can be sealed. */
@@ -90,7 +90,8 @@ export async function holders() {
   const kept = [];
   const keep = async ({ number }) => kept.push(number);
   const hits = ["busy", "gone", "liar", "a", "b"].map((peer) => ({ peer }));
-  await new Gather(files, { receive, keep, slow }, never, noPause).fetch(hits).catch(() => {});
+  const error = await new Gather(files, { receive, keep, slow }, never, noPause).fetch(hits).catch((reason) => reason.message);
+  same(error, "the connection is lost", "why something is missing");
   same(kept.sort((one, other) => one - other), range(0, 101), "each file came once");
   same(files.missing, [{ number: 101, why: null }], "what only the one had that is gone");
   same([[...files.liars], asked.get("liar"), asked.get("gone"), files.shares.get("liar")], [["liar"], 1, 2, 20], "the others");
@@ -136,6 +137,11 @@ export async function requests() {
   same(said.length, 3, "within ten seconds");
   files.passTime(10_000);
   same(said.at(-1).isSilent, true, "one that does not answer may be too old");
+  contact.requestsDue.length = 0;
+  ask();
+  await answer(sent().transfer, { type: "Busy" });
+  files.passTime(29_999);
+  same(said.length, 4, "one that has answered can read it");
 }
 
 /** What a person is told of many files, and that they can be cancelled. */
@@ -172,26 +178,28 @@ export async function failing() {
 
 /** The lists of one holder and of all, by what the server says. */
 export async function lists() {
-  const shared = { B: [1, 2], c: [2, 3], me: [4], Away: [5] };
-  const other = { ...file(3), sha256: digest(9) };
+  const shared = { B: [1, 2], c: [2, 3, 6], me: [4], Away: [5] };
+  const others = [{ ...file(3), sha256: digest(9) }, { ...file(6), bytes: 11 }];
   const ask = async (query) => {
     if (query.pattern === "busy*") return { error: "The server could not answer: too many." };
     const peers = Object.keys(shared);
     const of = (peer) => shared[peer].map((number) => hit(peer, number, peer !== "Away"));
     if (query.type === "Holders") return { hits: peers.map((peer) => of(peer)[0]), total: peers.length };
     const peer = peers.find((name) => name.toLowerCase() === query.from.toLowerCase());
-    const all = [...of(peer), ...(peer === "B" ? [{ peer, online: true, file: other }] : [])];
+    const all = [...of(peer), ...(peer === "B" ? others.map((other) => ({ peer, online: true, file: other })) : [])];
     // One at a time, and some of somebody else.
     const next = all.filter((one) => query.after === null || one.file.name > query.after).slice(0, 1);
-    return { hits: [...next, hit("stranger", 7)], total: all.length };
+    return { hits: [...next, hit("stranger", 7)], total: all.length + (peer === "c" ? 1 : 0) };
   };
   const list = async (pattern, from) => {
     const { error, matches } = await described(ask, pattern, from, "Me");
     return error ?? matches.map(({ holders: count, hits, isAmbiguous }) =>
       [hits[0].file.name, count, hits.map(({ peer }) => peer).join(), isAmbiguous]);
   };
-  same(await list("*", "b"), [["1.txt", 1, "B", false], ["2.txt", 1, "B", false], ["3.txt", 1, "B", false]], "of one");
-  const all = [["1.txt", 1, "B", false], ["2.txt", 2, "B,c", false], ["3.txt", 1, "B", true], ["3.txt", 1, "c", true]];
+  const numbered = (name, peers, isAmbiguous = false) => [`${name}.txt`, peers.split(",").length, peers, isAmbiguous];
+  same(await list("*", "b"), [1, 2, 3, 6].map((name) => numbered(name, "B")), "of one");
+  const ambiguous = [3, 6].flatMap((name) => [numbered(name, "B", true), numbered(name, "c", true)]);
+  const all = [numbered(1, "B"), numbered(2, "B,c"), ...ambiguous];
   same(await list("*", ""), all, "of all who are here, but this peer");
   same(await list("*", "me"), "These files are your own.", "of this peer");
   same(await list("busy*", ""), "The server could not answer: too many.", "without an answer");
