@@ -62,7 +62,7 @@ pub enum Command {
         limit: u32,
         /// Decides which files and addresses the answer may contain.
         asker: AskerSees,
-        /// Answered at once.
+        /// Answered at once, or if it is by a pattern, when all names are compared.
         reply: Reply<SearchAnswer>,
     },
     /// A search as people type it. The best matches come first, and files with the same content are one match.

@@ -288,6 +288,11 @@ impl Catalog {
         self.names.text(self.entry(id).name).as_str()
     }
 
+    /// The name, without a copy of its text.
+    pub(super) fn file_name(&self, id: FileId) -> FileName {
+        self.names.text(self.entry(id).name).clone()
+    }
+
     /// A file that is in the catalog, as it was published.
     pub(super) fn file(&self, id: FileId) -> PublishedFile {
         let entry = self.entry(id);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use wire::pattern::{Matcher, Pattern};
 use wire::share::ListDigest;
 use wire::{PeerName, Query, Search};
 
@@ -11,10 +10,11 @@ use super::catalog::{Catalog, FileId};
 use super::finder::{Finder, TooBroad};
 use super::peers::Peers;
 use super::ranking::{Ranking, hit_bytes};
+use super::scan::{Scan, Scans};
 use super::staging::{Staging, text_bytes};
 use crate::commands::index::{
     AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Kept, Matches, Page,
-    Presence, PublishAnswer, PublishRefused, Published, SearchAnswer, Share,
+    Presence, PublishAnswer, PublishRefused, Published, Share,
 };
 use crate::commands::network::Network;
 use crate::config::{PeerLimits, Quota};
@@ -23,12 +23,6 @@ use crate::runtime::{self, Now, Reply};
 /// The maximum number of shares that wait to be kept: this many peers can publish at once before one is refused as
 /// `busy`. The memory of these shares has its own limit.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
-
-/// The maximum number of files that are looked at for the holders of a pattern. Other searches wait meanwhile.
-const PATTERN_STEPS_MAX: usize = 4_000_000;
-
-/// About how many files could be looked at in the time that it takes to compare the whole name of one.
-const MATCH_STEPS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -39,6 +33,7 @@ pub(super) struct Core {
     pub(super) keeps_in_flight: usize,
     total: Published,
     by_network: HashMap<Network, Published>,
+    pub(super) scans: Scans,
 }
 
 impl Default for Core {
@@ -54,9 +49,10 @@ impl runtime::Core for Core {
 
     fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Keep>) {
         match command {
-            Command::Search { query, limit, asker, reply } => {
-                reply.answer(self.search(&query, limit, &asker));
-            }
+            Command::Search { query, limit, asker, reply } => match Scan::new(query, limit, asker, reply) {
+                Ok(scan) => self.start_scan(scan),
+                Err((query, asker, reply)) => reply.answer(Ok(self.search(&query, limit, &asker))),
+            },
             Command::Find { search, page, asker, reply } => reply.answer(self.find(&search, page, &asker)),
             Command::Presence(presence) => self.presence(&presence),
             Command::Kept(held) => {
@@ -94,6 +90,7 @@ impl Core {
             keeps_in_flight: 0,
             total: Published::default(),
             by_network: HashMap::new(),
+            scans: Scans::default(),
         }
     }
 
@@ -222,22 +219,26 @@ impl Core {
         }
     }
 
-    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> SearchAnswer {
+    /// Answers a search that is not by a pattern, see [`super::scan`].
+    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> Found {
         let viewer = self.viewer(asker);
         let mut matching = match query {
-            Query::Holders { pattern } => self.one_of_each(pattern, viewer, PATTERN_STEPS_MAX)?,
-            query => self.matching(query),
+            Query::Keywords(keywords) => self.catalog.with_all(keywords.as_slice()),
+            Query::File(name) => self.catalog.of_name(name),
+            Query::Digest(digest) => self.catalog.of_content(*digest),
+            Query::Holders { .. } | Query::Names { .. } => Vec::new(),
         };
         matching.retain(|id| viewer.sees(*id));
         let total = matching.len() as u64;
-        if let Query::Names { after: Some(after), .. } = query {
-            matching.retain(|id| self.catalog.name(*id) > after.as_str());
-        }
-        let limit = limit.min(HITS_MAX) as usize;
+        self.hits(matching, total, limit.min(HITS_MAX) as usize, asker)
+    }
+
+    /// The answer with the first `limit` of some files, of `total`.
+    pub(super) fn hits(&self, ids: Vec<FileId>, total: u64, limit: usize, asker: &AskerSees) -> Found {
         let ranking = self.ranking(asker);
         let mut hits = Vec::new();
         let mut bytes = 0;
-        for id in ranking.first(limit, matching) {
+        for id in ranking.first(limit, ids) {
             let hit = ranking.hit(id);
             bytes += hit_bytes(&hit);
             if bytes > HITS_BYTES_MAX && !hits.is_empty() {
@@ -245,48 +246,7 @@ impl Core {
             }
             hits.push(hit);
         }
-        Ok(Found { hits, total })
-    }
-
-    /// Of each peer one of its files that the pattern describes and the asker may see.
-    pub(super) fn one_of_each(
-        &self,
-        pattern: &Pattern,
-        viewer: Viewer<'_>,
-        mut steps_left: usize,
-    ) -> Result<Vec<FileId>, FindRefused> {
-        let (matcher, (start, end)) = (Matcher::new(pattern), pattern.ends());
-        let mut found = Vec::new();
-        for peer in self.peers.iter() {
-            for id in &peer.files {
-                let name = self.catalog.name(*id);
-                let may_match = name.starts_with(start) && name.ends_with(end);
-                let steps = if may_match { MATCH_STEPS } else { 1 };
-                steps_left = steps_left.checked_sub(steps).ok_or(FindRefused::ManyNames)?;
-                if may_match && matcher.matches(name) && viewer.sees(*id) {
-                    found.push(*id);
-                    break;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The matching files, each once.
-    fn matching(&self, query: &Query) -> Vec<FileId> {
-        match query {
-            Query::Keywords(keywords) => self.catalog.with_all(keywords.as_slice()),
-            Query::File(name) => self.catalog.of_name(name),
-            Query::Digest(digest) => self.catalog.of_content(*digest),
-            // See [`Self::one_of_each`].
-            Query::Holders { .. } => Vec::new(),
-            Query::Names { from, pattern, .. } => {
-                let Some(owner) = self.peers.find(from) else { return Vec::new() };
-                let matcher = Matcher::new(pattern);
-                let of_owner = self.peers.get(owner).files.iter().copied();
-                of_owner.filter(|id| matcher.matches(self.catalog.name(*id))).collect()
-            }
-        }
+        Found { hits, total }
     }
 
     fn ranking<'a>(&'a self, asker: &'a AskerSees) -> Ranking<'a> {

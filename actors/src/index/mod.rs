@@ -2,7 +2,8 @@
 //! text files.
 //!
 //! Blocking:
-//! - A session sends a command and waits for the answer. The Index never blocks, so the wait is short.
+//! - A session sends a command and waits for the answer. The Index never blocks, so the wait is short. Searches by a pattern can take
+//!   longer, but others do not wait for them.
 //! - The Router never waits: it reports presence through an outbox, which keeps the newest report of each peer while the
 //!   mailbox is full.
 //! - The Index hands a complete share to its keeper, which writes it to the disk and answers the publisher. At most
@@ -31,6 +32,7 @@ mod keeper;
 mod peers;
 mod posting;
 mod ranking;
+mod scan;
 mod shelf;
 mod shell;
 mod staging;

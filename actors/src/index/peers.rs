@@ -80,8 +80,14 @@ impl Peers {
         &mut self.peers[id as usize]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().map(|(_, peer)| peer)
+    pub(super) fn try_get(&self, id: OwnerId) -> Option<&Peer> {
+        self.peers.get(id as usize)
+    }
+
+    /// The first peer from this id on.
+    pub(super) fn at_or_after(&self, id: OwnerId) -> Option<OwnerId> {
+        let ids = id..u32::try_from(self.peers.capacity()).unwrap_or(OwnerId::MAX);
+        ids.into_iter().find(|id| self.peers.contains(*id as usize))
     }
 
     #[cfg(test)]

@@ -89,11 +89,12 @@ pub(super) struct IndexShell {
 impl Shell for IndexShell {
     type Core = Core;
 
-    fn settle(&mut self, core: &mut Core, keeps: &mut Vec<Keep>, _now: Now) -> Option<Instant> {
+    fn settle(&mut self, core: &mut Core, keeps: &mut Vec<Keep>, now: Now) -> Option<Instant> {
         if let Some((shelf, loading)) = self.unloaded.take() {
             load(&shelf, core, &loading);
         }
         keeps.drain(..).for_each(&mut self.keep);
-        None
+        // At once, after the commands that have come meanwhile.
+        core.go_on(now.instant).then_some(now.instant)
     }
 }

@@ -18,6 +18,7 @@ mod disk;
 mod finding;
 mod model;
 mod scale;
+mod scan;
 mod threads;
 
 const NOW: std::time::Duration = std::time::Duration::ZERO;

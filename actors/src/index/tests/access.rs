@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use wire::share::{Difference, ListDigest};
 
 use super::super::journal::Journal;
+use super::super::scan::Scan;
 use super::super::shelf::Shelf;
 use super::finding::{ALL, answer, askers, searches, shares};
 use super::*;
@@ -218,8 +219,13 @@ fn a_pattern_finds_one_file_of_each_peer_that_has_some() {
     assert_eq!(holders("lectures/**", 1, asker("D")), of(&["c"], 4));
     assert_eq!(holders("x*", 9, FAR), of(&["c"], 1));
     assert_eq!(holders("*2.pdf", 9, FAR), of(&[], 0));
-    let pattern = "lectures/*".parse().expect("a good pattern");
-    let look = |steps| core.one_of_each(&pattern, core.viewer(&FAR), steps).map(|found| found.len());
+    let mut look = |steps| {
+        let (reply, pending) = reply();
+        let pattern = "lectures/*".parse().expect("a good pattern");
+        let scan = Scan::new(Query::Holders { pattern }, 9, FAR, reply).expect("it is by a pattern");
+        core.start_scan(scan.of_steps(steps));
+        pending.wait(NOW).expect("it is answered").map(|found| found.total)
+    };
     // Names that begin otherwise cost less than those that have to be compared.
     assert_eq!(look(33), Ok(2));
     assert_eq!(look(32), Err(FindRefused::ManyNames));

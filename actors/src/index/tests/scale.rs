@@ -1,5 +1,5 @@
-//! Measures the Index with a million files, or with those of as many peers as the variable `PEERS` says. It asserts nothing about
-//! time: `cargo test --workspace --release --lib -- --ignored --nocapture a_million_files`
+//! Measures the Index with a million files, or with those of as many peers as the variable `PEERS` says, each with as many files as
+//! `FILES` says. It asserts nothing about time: `cargo test --workspace --release --lib -- --ignored --nocapture a_million_files`
 
 use std::time::Instant;
 
@@ -38,8 +38,8 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
-fn share(rng: &mut StdRng, owner: usize) -> Share {
-    let files = (0..FILES_EACH).map(|n| {
+fn share(rng: &mut StdRng, owner: usize, files_each: usize) -> Share {
+    let files = (0..files_each).map(|n| {
         let words: Vec<String> = (0..KEYWORDS_EACH).map(|_| word(rng)).collect();
         let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         words.sort_unstable();
@@ -81,13 +81,33 @@ fn measure(core: &mut Core, what: &str, texts: &[String]) {
     );
 }
 
+/// Answers a search by a pattern, and prints how long others wait meanwhile.
+fn measure_scan(core: &mut Core, what: &str, query: Query) {
+    let (reply, pending) = reply();
+    let mut turns = Vec::new();
+    let begun = Instant::now();
+    handle(core, Command::Search { query, limit: 1000, asker: FAR, reply });
+    turns.push(begun.elapsed());
+    let mut goes_on = true;
+    while goes_on {
+        let begun = Instant::now();
+        goes_on = core.go_on(begun);
+        turns.push(begun.elapsed());
+    }
+    let found = pending.wait(NOW).expect("it is answered").map_or(0, |found| found.total);
+    let (count, sum) = (turns.len(), turns.iter().sum::<std::time::Duration>());
+    let longest = turns.iter().max().expect("there is one");
+    println!("{what:<28} {sum:?} in {count} turns, the longest {longest:?}; {found} found");
+}
+
 #[test]
 #[ignore = "it measures"]
 fn a_million_files() {
     let peers =
         std::env::var("PEERS").map_or(PEERS_DEFAULT, |peers| peers.parse().expect("PEERS is a number"));
+    let each = std::env::var("FILES").map_or(FILES_EACH, |files| files.parse().expect("FILES is a number"));
     let mut rng = StdRng::seed_from_u64(1);
-    let shares: Vec<Share> = (0..peers).map(|owner| share(&mut rng, owner)).collect();
+    let shares: Vec<Share> = (0..peers).map(|owner| share(&mut rng, owner, each)).collect();
     let mut core = Core::default();
     let before = resident_mib();
     let begun = Instant::now();
@@ -100,7 +120,28 @@ fn a_million_files() {
     for share in shares.iter().take(100) {
         core.restore(share, 0).expect("it fits");
     }
-    println!("a share of {FILES_EACH} files replaced in {:?}", begun.elapsed() / 100);
+    println!("a share of {each} files replaced in {:?}", begun.elapsed() / 100);
+
+    let pattern = |text: &str| text.parse().expect("a good pattern");
+    for (what, text) in [
+        ("holders of a folder", "nothing/*"),
+        ("holders of *.pdf", "*.pdf"),
+        ("holders, all compared", "*x*"),
+    ] {
+        measure_scan(&mut core, what, Query::Holders { pattern: pattern(text) });
+    }
+    let from = || peer("p0");
+    measure_scan(
+        &mut core,
+        "names of a peer",
+        Query::Names { from: from(), pattern: pattern("**"), after: None },
+    );
+    let after = Some("5".parse().expect("a good name"));
+    measure_scan(
+        &mut core,
+        "the same, later ones",
+        Query::Names { from: from(), pattern: pattern("**"), after },
+    );
 
     let kinds: [(&str, Make<'_>, usize); 8] = [
         ("one word", &word, 2000),

@@ -110,3 +110,15 @@ fn a_disk_that_fails_is_reported_to_the_publisher() {
     assert_eq!(found(&index, "k").total, 1);
     drop(index);
 }
+
+#[test]
+fn a_search_by_a_pattern_goes_on_without_other_commands() {
+    let data = tempfile::TempDir::new().expect("a temporary folder");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts");
+    // More than are compared in one turn, and those of one command.
+    let files = (0..20_000).map(|number| file(&format!("f{number}"), &[])).collect();
+    index.publish((peer("B"), network(1)), 0, true, files, DEADLINE).expect("it answers").expect("it fits");
+    let pattern = "f*x*".parse().expect("a good pattern");
+    let found = index.search(Query::Holders { pattern }, 9, FAR, DEADLINE);
+    assert_eq!(found, Ok(Ok(Found::default())));
+}
