@@ -5,6 +5,7 @@ mod choosing;
 mod ending;
 mod gather;
 mod plan;
+mod probe;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::peer::records::Direction;
 pub(super) use ending::Cause;
 pub(super) use gather::is_large_enough;
 use gather::{Gather, is_worth_gathering};
+use probe::Probing;
 
 /// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
@@ -81,6 +83,8 @@ struct Fetch {
     parent: Option<TaskId>,
     /// Other holders of the file that are here.
     others: Vec<Hit>,
+    /// Which of them is asked while the request waits.
+    probing: Probing,
     /// Whether it comes from one holder whatever is here, because that one knows no pieces.
     is_whole: bool,
     /// The name that it gets here, if that is not the one at whoever sends it.
@@ -108,6 +112,7 @@ impl Fetch {
             moving_since: None,
             parent: None,
             others: Vec::new(),
+            probing: Probing::default(),
             is_whole: false,
             name: None,
         }
@@ -151,7 +156,8 @@ impl Fetches {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
         let many = self.many.values().flat_map(Many::deadlines);
         let gathers = self.gathers.values().flat_map(Gather::deadlines);
-        self.fetches.values().filter_map(|fetch| fetch.deadline).chain(many).chain(gathers)
+        let fetches = self.fetches.values().flat_map(|fetch| [fetch.deadline, fetch.probing.deadline()]);
+        fetches.flatten().chain(many).chain(gathers)
     }
 
     /// The fetch that a transfer belongs to.
@@ -266,12 +272,16 @@ impl Engine {
         for task in self.fetches.tasks(waits) {
             self.ask_holder(task, None);
         }
+        self.card_for_probes(name);
         self.card_for_many(name);
         self.card_for_gathers(name);
     }
 
     /// Handles a request that the server has refused.
     pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
+        if self.probe_refused(transfer, refusal) {
+            return;
+        }
         let Some(task) = self.fetches.of(transfer) else {
             self.gather_refused(transfer, refusal);
             return self.many_refused(transfer, refusal);
@@ -290,7 +300,7 @@ impl Engine {
             return;
         };
         let Some(task) = self.fetches.of(answer.transfer) else {
-            if !self.answer_for_gather(from, &answer) {
+            if !self.answer_for_probe(from, &answer) && !self.answer_for_gather(from, &answer) {
                 self.answer_for_many(from, &answer);
             }
             return;
@@ -312,9 +322,13 @@ impl Engine {
             Verdict::NotShared => {
                 format!("{peer} does not share {name} with you, or not any more; search again")
             }
-            Verdict::Queued { place } => return self.queued(task, place),
+            Verdict::Queued { place } => {
+                self.queued(task, place);
+                return self.probe(task);
+            }
             Verdict::Busy if !wish.may_wait() => {
-                return self.ask_holder(task, Some(Wish::Queue(wish.route())));
+                self.ask_holder(task, Some(Wish::Queue(wish.route())));
+                return self.probe(task);
             }
             Verdict::Busy => {
                 cause = Cause::Holder;
@@ -333,6 +347,7 @@ impl Engine {
         else {
             return;
         };
+        let probe = fetch.probing.stop();
         let job = ReceiveJob {
             key: TransferKey { transfer: asked.transfer, secret: Zeroizing::new(asked.secret), salt },
             download: fetch.download(&hit),
@@ -345,6 +360,7 @@ impl Engine {
         (fetch.deadline, fetch.moving_since) = (None, Some(self.local.now.instant));
         fetch.stage = Stage::Moving(hit, asked);
         self.local.effects.push(Effect::Receive(Box::new(job)));
+        self.withdraw_probe(probe);
     }
 
     /// Handles the progress or result of a transfer: of this peer's own files, or of a fetch.

@@ -34,6 +34,7 @@ mod holders;
 mod late_mail;
 mod many;
 mod patterns;
+mod probing;
 mod publishing;
 mod queue;
 mod strangers;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::protocol::{Kind, TransferId};
+use wire::share::Hit;
 use wire::signal::{self, FileRequest, Reason, Wish, Withdrawal};
 use zeroize::Zeroizing;
 
@@ -17,6 +19,19 @@ use crate::peer::event::Event;
 /// How long to wait in the queue of a holder that says nothing. It tells the place every 10 seconds.
 pub(in crate::peer::engine) const QUEUE_WAIT: Duration = Duration::from_secs(30);
 
+/// Direct if the server knows where the holder can be dialled.
+pub(super) fn wish_of(hit: &Hit) -> Wish {
+    if hit.address.is_some() { Wish::Direct } else { Wish::Server }
+}
+
+pub(super) fn file_request(hit: &Hit, offset: u64, wish: Wish, rng: &mut StdRng) -> FileRequest {
+    let (name, sha256) = (hit.file.name.clone(), hit.file.sha256);
+    let mut request = FileRequest { transfer: rng.random(), secret: [0; 32], name, sha256, offset, wish };
+    // Filled in place, so that no copy is left in memory.
+    rng.fill_bytes(&mut request.secret);
+    request
+}
+
 impl Engine {
     /// Requests the file from its holder. Without a given `wish`, the transfer is direct if the server knows where the
     /// holder can be dialled.
@@ -28,17 +43,8 @@ impl Engine {
             return;
         };
         let hit = hit.clone();
-        let wish = wish.unwrap_or(if hit.address.is_some() { Wish::Direct } else { Wish::Server });
-        let mut request = FileRequest {
-            transfer: self.local.rng.random(),
-            secret: [0; 32],
-            name: hit.file.name.clone(),
-            sha256: hit.file.sha256,
-            offset: fetch.offset,
-            wish,
-        };
-        // Filled in place, so that no copy is left in memory.
-        self.local.rng.fill_bytes(&mut request.secret);
+        let wish = wish.unwrap_or_else(|| wish_of(&hit));
+        let request = file_request(&hit, fetch.offset, wish, &mut self.local.rng);
         (fetch.stage, fetch.place) = (Stage::Asked(hit, request), None);
         fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
         self.send_request(task);

@@ -57,8 +57,9 @@ impl Engine {
     }
 
     pub(super) fn fail_fetch_because(&mut self, task: TaskId, why: String, cause: Cause) {
-        if let Some(fetch) = self.fetches.fetches.remove(&task) {
+        if let Some(mut fetch) = self.fetches.fetches.remove(&task) {
             self.stop(&fetch.stage);
+            self.withdraw_probe(fetch.probing.stop());
             match fetch.parent {
                 Some(parent) => {
                     let asked = fetch.stage.hit().map(|hit| &hit.peer);
@@ -76,11 +77,10 @@ impl Engine {
     /// Cancels a fetch of which nothing arrives. Returns whether it was one.
     pub(in crate::peer::engine) fn cancel_unsent(&mut self, task: TaskId) -> bool {
         let is_unsent = |fetch: &Fetch| !matches!(fetch.stage, Stage::Moving(..));
-        let Some(fetch) = self.fetches.fetches.extract_if(task..=task, |_, fetch| is_unsent(fetch)).next()
-        else {
-            return false;
-        };
-        self.stop(&fetch.1.stage);
+        let unsent = self.fetches.fetches.extract_if(task..=task, |_, fetch| is_unsent(fetch)).next();
+        let Some((_, mut fetch)) = unsent else { return false };
+        self.stop(&fetch.stage);
+        self.withdraw_probe(fetch.probing.stop());
         true
     }
 
@@ -88,6 +88,7 @@ impl Engine {
     pub(in crate::peer::engine) fn fail_fetches(&mut self, why: &str) {
         self.many_lost_connection();
         self.gathers_lost_connection();
+        self.probes_lost_connection();
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
             self.fail_fetch_because(task, format!("{why}; try again"), Cause::Server);
         }
@@ -95,6 +96,7 @@ impl Engine {
 
     /// Fails the fetches whose deadline has passed, and drops those whose client has gone.
     pub(in crate::peer::engine) fn end_late_fetches(&mut self) {
+        self.end_late_probes();
         let now = self.local.now.instant;
         let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
         for task in self.fetches.tasks(is_late) {
@@ -117,8 +119,9 @@ impl Engine {
         self.stop_gathers(|task, _| !tasks.contains(&task));
         let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
         let gone: Vec<_> = self.fetches.fetches.extract_if(.., is_over).collect();
-        for (_, fetch) in gone {
+        for (_, mut fetch) in gone {
             self.stop(&fetch.stage);
+            self.withdraw_probe(fetch.probing.stop());
         }
     }
 }

@@ -75,7 +75,7 @@ fn underway(have: &[(&str, bool, Vec<Has<'_>>)]) -> (Bench, Holder) {
     (bench, Holder::default())
 }
 
-fn hear_card(bench: &mut Bench, peer: &str) {
+pub(super) fn hear_card(bench: &mut Bench, peer: &str) {
     let term = Term { sequence: START, issued_at: START, valid_until: START + CARD_VALID_SECONDS_MAX };
     let (identity, encryption) = &KEYS[1];
     let mut rng = StdRng::seed_from_u64(1);
