@@ -19,6 +19,9 @@ const STEPS_AT_ONCE: usize = 50_000;
 /// About how many files could be looked at in the time that it takes to compare the whole name of one.
 const MATCH_STEPS: usize = 8;
 
+/// For long names: of how many bytes each counts as much as one file that is looked at.
+const MATCH_STEP_BYTES: usize = 4;
+
 /// The maximum number of files that are looked at for the holders of a pattern: others who ask for some wait meanwhile.
 const HOLDERS_STEPS_MAX: usize = 4_000_000;
 
@@ -173,7 +176,7 @@ impl Core {
             }
             let name = self.catalog.name(*id);
             let may_match = name.starts_with(start) && name.ends_with(end);
-            let cost = if may_match { MATCH_STEPS } else { 1 };
+            let cost = if may_match { MATCH_STEPS.max(name.len() / MATCH_STEP_BYTES) } else { 1 };
             *steps = steps.saturating_sub(cost);
             if let Goal::Holders { steps_left, .. } = goal {
                 match steps_left.checked_sub(cost) {

@@ -58,6 +58,18 @@ fn others_are_answered_while_many_names_are_compared() {
 }
 
 #[test]
+fn a_long_name_counts_for_many_short_ones() {
+    let turns = |name: &str| {
+        let mut core = of_steps(100);
+        let files = (0..100).map(|number| file(&format!("{name}{number:03}"), &[]));
+        publish(&mut core, "B", files.collect());
+        start(&mut core, holders("*x*y*"), 9);
+        finish(&mut core)
+    };
+    assert!(turns(&"z".repeat(250)) > 5 * turns("z"));
+}
+
+#[test]
 fn what_has_changed_while_names_are_compared_is_not_answered() {
     let mut core = of_steps(10);
     publish(&mut core, "B", vec![file("z/b", &[])]);
