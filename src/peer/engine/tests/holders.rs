@@ -99,6 +99,31 @@ fn a_holder_is_asked_for_pieces_from_the_end_on_and_named_when_it_lies() {
 }
 
 #[test]
+fn of_holders_that_say_different_lengths_the_most_are_believed() {
+    let mut bench = Bench::new();
+    let wanted = Wanted::Digest(file().sha256);
+    let get = Command::Get { wanted, from: None, output: None, existing: Existing::Refuse };
+    bench.take([Input::Command(CLIENT, get)]);
+    let id = bench.sent.iter().find_map(|message| match message {
+        ToServer::Search { id, .. } => Some(*id),
+        _ => None,
+    });
+    let id = id.expect("the server is asked who has it");
+    let of = |peer, bytes, online| Hit {
+        peer: name(peer),
+        online,
+        file: PublishedFile { bytes, ..file() },
+        ..hit_of_b()
+    };
+    let absent = ["X", "Y", "Z"].map(|peer| of(peer, 7, false));
+    let mut hits = vec![of("B", 7, true), of("C", 1, true), of("D", 1, true)];
+    hits.extend(absent);
+    bench.hear(&ToPeer::Found { id, total: 6, hits });
+    let is_right = |effect: &Effect| matches!(effect, Effect::Prepare(_, download) if download.bytes == 1);
+    assert_eq!(bench.count(is_right), 1);
+}
+
+#[test]
 fn a_holder_that_knows_no_pieces_sends_the_whole_file() {
     let mut talk = Talk::new();
     let id = fetches(&mut talk, Prepared::Pieces);
