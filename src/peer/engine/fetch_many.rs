@@ -35,6 +35,9 @@ const STEP_WAIT: Duration = Duration::from_secs(15);
 /// How long a holder may take to answer a request for many files. One that was made before there were such requests does not
 /// answer, and is asked for each file alone.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// For how long a holder in whose queue a request had to wait is not taken for one that has nothing to do. Otherwise a request would go
+/// back and forth between two busy holders, and never keep a place.
+const BUSY_MEMORY: Duration = Duration::from_secs(60);
 /// How long to wait until a holder whose queue is full is asked again, and for how long without a file to go on asking.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 const STUCK_WAIT: Duration = Duration::from_secs(60);
@@ -184,7 +187,7 @@ impl Many {
         let is_waiting = self.is_idle() && matches!(self.stage, Stage::Moving);
         let stuck = is_waiting.then(|| self.progress_at + STUCK_WAIT);
         let batches = self.batches.values().filter_map(|batch| batch.deadline);
-        let again = self.holders.iter().filter_map(|holder| holder.again_at);
+        let again = self.holders.iter().flat_map(|holder| [holder.again_at, holder.busy_until]).flatten();
         batches.chain(again).chain(self.deadline).chain(self.slow_at).chain(stuck)
     }
 
@@ -452,6 +455,7 @@ impl Engine {
             let Some(many) = self.fetches.many.get_mut(&task) else { continue };
             for holder in &mut many.holders {
                 holder.again_at.take_if(|at| *at <= now);
+                holder.busy_until.take_if(|at| *at <= now);
             }
             let is_moving = matches!(many.stage, Stage::Moving);
             let is_stuck = is_moving && many.is_idle() && now.duration_since(many.progress_at) >= STUCK_WAIT;

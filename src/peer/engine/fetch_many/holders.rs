@@ -84,6 +84,8 @@ pub(super) struct Holder {
     /// The place in that queue, as the client was told.
     pub(super) place: Option<u32>,
     pub(super) again_at: Option<Instant>,
+    /// Until when it is not taken for one that has nothing to do, because it was busy.
+    pub(super) busy_until: Option<Instant>,
     pub(super) standing: Standing,
     /// How many of its transfers in a row have failed.
     pub(super) failures: u32,
@@ -113,6 +115,7 @@ impl Holder {
             may_wait: false,
             place: None,
             again_at: None,
+            busy_until: None,
             standing: Standing::Good,
             failures: 0,
             failed: 0,

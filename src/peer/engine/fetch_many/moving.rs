@@ -183,6 +183,7 @@ impl Engine {
                 self.batch_refused(task, transfer, &why);
             }
             Verdict::Queued { place } => {
+                holder.busy_until = Some(now + BUSY_MEMORY);
                 (batch.state, batch.deadline) = (State::Queued, Some(now + QUEUE_WAIT));
                 // While files arrive, the transfers for which one waits are perhaps one's own.
                 if !is_moving && holder.place.replace(place) != Some(place) {
@@ -205,6 +206,7 @@ impl Engine {
         let Some(batch) = many.batches.get_mut(&transfer) else { return };
         (batch.state, batch.deadline) = (State::Moving, None);
         batch.moving_since = Some(self.local.now.instant);
+        many.holders[batch.holder].busy_until = None;
         let (client, holder) = (many.client, &many.holders[batch.holder]);
         let event = describe_files(Direction::Sent, &holder.name, &batch.request, salt);
         let key = TransferKey { transfer, secret: Zeroizing::new(batch.request.secret), salt };

@@ -17,7 +17,7 @@ impl Many {
         let is_idle = |id: &HolderId| {
             let holder = &self.holders[*id];
             let may_be_asked = holder.is_ready() && holder.knows_many && holder.standing == Standing::Good;
-            may_be_asked && !has_work(*id)
+            may_be_asked && holder.busy_until.is_none() && !has_work(*id)
         };
         Holders::of((0..self.holders.len()).filter(is_idle))
     }

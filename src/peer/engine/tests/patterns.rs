@@ -368,6 +368,31 @@ fn what_waits_in_a_queue_is_requested_of_a_later_holder_that_has_nothing_to_do()
 }
 
 #[test]
+fn a_request_keeps_its_place_while_all_holders_are_busy() {
+    let names = names(10);
+    let (mut bench, mut holder) = underway(&[("B", true, small(&names)), ("C", true, small(&names))]);
+    let mut asked = requests(&mut bench, &mut holder);
+    for peer in ["B", "C"] {
+        answer_of(&mut bench, peer, asked[0].1, Verdict::Busy);
+        asked = requests(&mut bench, &mut holder);
+        assert_eq!(sizes(&asked), [(peer, 10)]);
+        answer_of(&mut bench, peer, asked[0].1, Verdict::Queued { place: 1 });
+        if peer == "B" {
+            asked = requests(&mut bench, &mut holder);
+        }
+    }
+    let waiting = asked[0].1;
+    assert_eq!(holder.requests_by_peer(&mut bench), []);
+    for _ in 0..2 {
+        bench.sleep(29);
+        assert_eq!(holder.requests_by_peer(&mut bench), [], "it stays in the queue of C");
+        answer_of(&mut bench, "C", waiting, Verdict::Queued { place: 1 });
+    }
+    bench.sleep(2);
+    assert_eq!(sizes(&requests(&mut bench, &mut holder)), [("B", 10)], "B may have nothing to do now");
+}
+
+#[test]
 fn requests_that_wait_in_queues_leave_room_for_another_holder() {
     let peers = ["B", "C", "D", "E", "F", "G", "H", "I", "J"];
     let names: Vec<String> = peers.map(|peer| format!("d/{peer}")).into();
