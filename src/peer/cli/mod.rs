@@ -88,13 +88,17 @@ fn take_invitation(arguments: &mut Arguments) -> Result<(), String> {
 }
 
 /// The servers to use: those that the user names, else the one that the peer remembers, else the usual one.
-fn servers(arguments: &Arguments) -> Result<Vec<ServerAddress>, String> {
-    if !arguments.server.is_empty() {
-        return Ok(arguments.server.clone());
+fn servers(arguments: &Arguments, home: &Home) -> Result<Vec<ServerAddress>, String> {
+    let servers = if arguments.server.is_empty() {
+        let remembered = home.remembered_server().map_err(|e| e.to_string())?;
+        vec![remembered.unwrap_or_else(ServerAddress::usual)]
+    } else {
+        arguments.server.clone()
+    };
+    if arguments.ca.is_some() && !servers.iter().any(|server| server.is_tls) {
+        return Err("--ca has no effect without TLS; write tls: in front of the address in --server".into());
     }
-    let home = Home::open(directory(arguments)).map_err(|e| e.to_string())?;
-    let remembered = home.remembered_server().map_err(|e| e.to_string())?;
-    Ok(vec![remembered.unwrap_or_else(ServerAddress::usual)])
+    Ok(servers)
 }
 
 fn exit_status(ending: Ending) -> u8 {
@@ -123,17 +127,14 @@ fn name(arguments: &Arguments, home: &Home) -> Result<PeerName, String> {
 /// terminal.
 fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
     let dir = directory(arguments);
-    let servers = servers(arguments)?;
-    if arguments.ca.is_some() && !servers.iter().any(|server| server.is_tls) {
-        return Err("--ca has no effect without TLS; write tls: in front of the address in --server".into());
-    }
     let deadline = Instant::now() + TAKEOVER_WAIT;
     loop {
         let home = Home::open(dir).map_err(|e| e.to_string())?;
+        let servers = servers(arguments, &home)?;
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
             let config = Config {
                 name: name(arguments, &home)?,
-                servers: servers.clone(),
+                servers,
                 remembers_server: arguments.is_server_of_invitation,
                 ca: arguments.ca.clone(),
                 options: Options {
