@@ -5,23 +5,24 @@ use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use wire::FileName;
 use wire::protocol::TransferId;
 use wire::signal::Route;
 
 use super::shell::Shell;
-use super::{Message, jobs, watch};
+use super::watch::Watch;
+use super::{Message, jobs};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{
     Download, Input, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob, Shared, TaskId,
     TransferOutcome,
 };
 use crate::peer::home::Home;
-use crate::peer::share::{Folders, Refreshed, Share, ShareError};
+use crate::peer::share::{Refreshed, Share, ShareError};
 use crate::peer::transfer::{Listener, Membership, PieceStore, RateLimit};
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
@@ -41,9 +42,8 @@ pub(super) struct Files {
     is_reading: bool,
     /// The reads of the share to do after the present one. One at a time, so that an older result never replaces a newer one.
     reads: Vec<Read>,
-    /// Reports changes in the peer's directory and in `watched`. Dropping it ends that.
-    watcher: Option<RecommendedWatcher>,
-    watched: Folders,
+    /// Reports changes. Shared with the thread that reads the share, which adds each folder before it looks into it.
+    watch: Option<Arc<Mutex<Watch>>>,
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
@@ -155,6 +155,11 @@ impl Files {
     }
 }
 
+fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
+    // What a thread that panicked has added is watched all the same.
+    watch.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shell {
     /// Accepts connections from other peers, on the address that the server sees. That is loopback if the server is on
     /// this machine. No other interface is opened, because the server could not tell peers about it.
@@ -177,43 +182,24 @@ impl Shell {
         }
     }
 
-    /// Shares what changes in the peer's directory.
+    /// Shares what changes in the peer's directory, and in the folders that are read from now on.
     pub(super) fn watch(&mut self) {
-        match watch::start(self.home.path(), self.messages.clone()) {
-            Ok(watcher) => self.files.watcher = Some(watcher),
+        match Watch::start(self.home.path(), self.messages.clone()) {
+            Ok(watch) => self.files.watch = Some(Arc::new(Mutex::new(watch))),
             Err(e) => self.tell_all(&format!(
                 "changes of the shared files are not noticed: {e}; after a change use /share or /files"
             )),
         }
     }
 
-    /// Watches the folders of the share. One that is watched from now on may have changed after it was read, so everything is
-    /// read again then.
+    /// Goes on watching the folders of the share only.
     fn watch_folders(&mut self) {
-        let Some(watcher) = &mut self.files.watcher else { return };
-        let (watched, folders) = (&mut self.files.watched, &self.files.share.folders);
-        for (gone, _) in watched.extract_if(.., |folder, _| !folders.contains_key(folder)) {
-            // The watch may have ended with the folder.
-            let _ = watcher.unwatch(&self.home.path().join(gone));
-        }
-        let mut unnoticed = None;
-        let mut is_any_new = false;
-        for (folder, inode) in folders.iter().filter(|(folder, _)| !folder.is_empty()) {
-            if watched.insert(folder.clone(), *inode) == Some(*inode) {
-                continue;
-            }
-            match watcher.watch(&self.home.path().join(folder), RecursiveMode::NonRecursive) {
-                Ok(()) => is_any_new = true,
-                Err(error) => unnoticed = Some(error),
-            }
-        }
+        let Some(watch) = &self.files.watch else { return };
+        let unnoticed = lock(watch).keep_only(&self.files.share.folders);
         if let Some(error) = unnoticed {
             self.tell_all(&format!(
                 "changes in some folders are not noticed: {error}; after a change there use /share or /files"
             ));
-        }
-        if is_any_new {
-            self.read_share(Read::All);
         }
     }
 
@@ -224,16 +210,23 @@ impl Shell {
         }
         self.files.is_reading = true;
         let (home, before) = (Arc::clone(&self.home), Arc::clone(&self.files.share));
+        let watch = self.files.watch.clone();
         self.spawn(
             move |messages| {
                 let mut last = Instant::now();
-                let read = jobs::read_share(&home, &before, read, &mut |name, done, total| {
+                let mut progress = |name: &FileName, done, total| {
                     if last.elapsed() >= PROGRESS_EVERY {
                         last = Instant::now();
                         let hashing = Input::Hashing { name: name.clone(), done, total };
                         let _ = messages.send(Message::input(hashing));
                     }
-                });
+                };
+                let mut looks_into = |folder: &str, inode| {
+                    if let Some(watch) = &watch {
+                        lock(watch).add(folder, inode);
+                    }
+                };
+                let read = jobs::read_share(&home, &before, read, &mut looks_into, &mut progress);
                 Message::Shared(read.map(Box::new).map_err(|e: ShareError| e.to_string()))
             },
             |e| Message::Shared(Err(e)),

@@ -30,6 +30,7 @@ pub(super) fn read_share(
     home: &Home,
     before: &Share,
     read: Read,
+    looks_into: &mut share::LooksInto<'_>,
     progress: &mut share::Progress<'_>,
 ) -> Result<ReadShare, ShareError> {
     match read {
@@ -47,7 +48,7 @@ pub(super) fn read_share(
         }
     }
     // Compared here, because it takes as long as the share is large.
-    Ok(ReadShare::since(before, Share::read(home, before, progress)?))
+    Ok(ReadShare::since(before, Share::read(home, before, looks_into, progress)?))
 }
 
 /// Makes an encryption key pair and writes it to disk.

@@ -334,8 +334,8 @@ impl Shell {
             }
             Effect::Serve => {
                 if !std::mem::replace(&mut self.files.is_serving, true) {
-                    self.read_share(Read::All);
                     self.watch();
+                    self.read_share(Read::All);
                     self.listen();
                 }
             }

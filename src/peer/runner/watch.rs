@@ -12,6 +12,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Message;
+use crate::peer::share::Folders;
 
 /// Changes that follow each other within this time are reported together.
 const QUIET: Duration = Duration::from_millis(100);
@@ -20,9 +21,43 @@ const REPORT_AFTER: Duration = Duration::from_millis(500);
 /// With more changes at once, everything is looked at, which takes less memory than their paths.
 const CHANGES_MAX: usize = 4096;
 
-/// Sends [`Message::FilesChanged`] after each change of a file directly in `directory`, or in a folder that is added to the
-/// watcher, until that is dropped.
-pub(super) fn start(directory: &Path, messages: Sender<Message>) -> notify::Result<RecommendedWatcher> {
+/// Watches the peer's directory and the folders of the share.
+pub(super) struct Watch {
+    watcher: RecommendedWatcher,
+    directory: PathBuf,
+    folders: Folders,
+    unnoticed: Option<notify::Error>,
+}
+
+impl Watch {
+    /// Sends [`Message::FilesChanged`] after each change of a file directly in `directory`, or in a folder that is added, until
+    /// this is dropped.
+    pub(super) fn start(directory: &Path, messages: Sender<Message>) -> notify::Result<Self> {
+        let (watcher, directory) = (start(directory, messages)?, directory.to_owned());
+        Ok(Self { watcher, directory, folders: Folders::new(), unnoticed: None })
+    }
+
+    /// Watches a folder, if it is not watched already. Whoever calls this before it reads the folder misses no change.
+    pub(super) fn add(&mut self, folder: &str, inode: u64) {
+        if folder.is_empty() || self.folders.insert(folder.to_owned(), inode) == Some(inode) {
+            return;
+        }
+        if let Err(error) = self.watcher.watch(&self.directory.join(folder), RecursiveMode::NonRecursive) {
+            self.unnoticed = Some(error);
+        }
+    }
+
+    /// Ends the watch of all other folders. Returns why some are not watched, if that was not returned before.
+    pub(super) fn keep_only(&mut self, folders: &Folders) -> Option<notify::Error> {
+        for (gone, _) in self.folders.extract_if(.., |folder, _| !folders.contains_key(folder)) {
+            // The watch may have ended with the folder.
+            let _ = self.watcher.unwatch(&self.directory.join(gone));
+        }
+        self.unnoticed.take()
+    }
+}
+
+fn start(directory: &Path, messages: Sender<Message>) -> notify::Result<RecommendedWatcher> {
     let (changed, changes) = bounded(CHANGES_MAX);
     let is_any_lost = Arc::<AtomicBool>::default();
     let lost = Arc::clone(&is_any_lost);

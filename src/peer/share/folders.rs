@@ -14,7 +14,7 @@ use wire::share::FILE_KEYWORDS_MAX;
 use wire::{Audience, FileName};
 
 use super::refresh::FolderEntry;
-use super::{KEYWORD_FILE, Share, Terms};
+use super::{KEYWORD_FILE, LooksInto, Share, Terms};
 use crate::peer::folder::Folder;
 use crate::peer::home::{DOWNLOADS, Home};
 
@@ -85,7 +85,12 @@ impl Terms {
 
 impl Share {
     /// The files that entries name, directly or by their folder. Folders that cannot be read are reported.
-    pub(super) fn expand(&mut self, home: &Home, entries: Vec<(FileName, Terms)>) -> Wanted {
+    pub(super) fn expand(
+        &mut self,
+        home: &Home,
+        entries: Vec<(FileName, Terms)>,
+        looks_into: &mut LooksInto<'_>,
+    ) -> Wanted {
         let mut wanted = Wanted::default();
         for (name, mut terms) in entries {
             if terms.keywords.iter().any(|keyword| keyword.as_str() == NOT_SHARED) {
@@ -97,7 +102,7 @@ impl Share {
             let terms = Arc::new(terms);
             match of_entry(&name) {
                 Some((folder, depth)) => {
-                    for file in self.files_in(home, folder, depth) {
+                    for file in self.files_in(home, folder, depth, looks_into) {
                         wanted.add(file, &terms);
                     }
                     let folder = folder.unwrap_or_default().to_owned();
@@ -124,17 +129,26 @@ impl Share {
                 self.report(file.as_str(), reason);
             }
         }
-        self.note_folders(home, &wanted);
+        self.note_folders(home, &wanted, looks_into);
         wanted
     }
 
     /// The files of a folder, ordered by name. Links, hidden files and received files are left out.
-    fn files_in(&mut self, home: &Home, folder: Option<&str>, depth: Depth) -> Vec<FileName> {
+    fn files_in(
+        &mut self,
+        home: &Home,
+        folder: Option<&str>,
+        depth: Depth,
+        looks_into: &mut LooksInto<'_>,
+    ) -> Vec<FileName> {
         let mut files = Vec::new();
         let mut folders = vec![folder.unwrap_or_default().to_owned()];
         while let Some(path) = folders.pop() {
-            let opened =
-                open(home, &path).and_then(|opened| Ok((opened.inode()?, opened.entries()?, opened)));
+            let opened = open(home, &path).and_then(|opened| {
+                let inode = opened.inode()?;
+                looks_into(&path, inode);
+                Ok((inode, opened.entries()?, opened))
+            });
             let (inode, entries, opened) = match opened {
                 Ok(opened) => opened,
                 Err(error) => {
@@ -190,7 +204,7 @@ impl Share {
     }
 
     /// Notes the folders in the names of files, so that changes in them are noticed.
-    fn note_folders(&mut self, home: &Home, wanted: &Wanted) {
+    fn note_folders(&mut self, home: &Home, wanted: &Wanted, looks_into: &mut LooksInto<'_>) {
         for name in wanted.files.keys() {
             for path in name.folder_paths() {
                 if self.folders.contains_key(path) {
@@ -219,5 +233,6 @@ fn kind_of(folder: &Folder, name: &str, listed: FileType) -> FileType {
 
 /// Whether there is a folder of this path.
 pub(super) fn check(home: &Home, folder: Option<&str>) -> io::Result<()> {
+                    looks_into(path, inode);
     open(home, folder.unwrap_or_default()).map(|_| ())
 }

@@ -36,6 +36,9 @@ pub const KEYWORD_FILE: &str = "keyword.txt";
 /// Is told how far the reading of a file is: its name, how many bytes were read, and its size.
 pub type Progress<'a> = dyn FnMut(&FileName, u64, u64) + 'a;
 
+/// Is told of each folder before it is looked into: its path below the peer's directory, and its inode.
+pub type LooksInto<'a> = dyn FnMut(&str, u64) + 'a;
+
 /// A digest is cached only if the file was unchanged for this long before it was read. A file that changes twice within
 /// one tick of the file system's clock keeps its times, so the second change could not be detected.
 const AT_REST: Duration = Duration::from_secs(2);
@@ -232,14 +235,20 @@ impl Share {
     /// [`ShareError::Io`] if `keyword.txt` exists and cannot be read.
     /// `progress` is called for each file that is read: its name, how many bytes were read, and its size. What is as `before` shares
     /// its memory.
-    pub fn read(home: &Home, before: &Self, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
-        Self::read_at(home, before, SystemTime::now(), progress)
+    pub fn read(
+        home: &Home,
+        before: &Self,
+        looks_into: &mut LooksInto<'_>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, ShareError> {
+        Self::read_at(home, before, SystemTime::now(), looks_into, progress)
     }
 
     fn read_at(
         home: &Home,
         before: &Self,
         now: SystemTime,
+        looks_into: &mut LooksInto<'_>,
         progress: &mut Progress<'_>,
     ) -> Result<Self, ShareError> {
         let Some(text) = read_keyword_file(home)? else {
@@ -247,7 +256,7 @@ impl Share {
         };
         let mut share = Self::default();
         let entries = share.entries_of(&text);
-        let wanted = share.expand(home, entries);
+        let wanted = share.expand(home, entries, looks_into);
         let mut digests = Digests::load(home.private());
         for (name, terms) in wanted.into_files() {
             match read_file(home, &mut digests, &name, now, progress) {

@@ -16,7 +16,7 @@ fn put(home: &Home, name: &str, content: impl AsRef<[u8]>) {
 }
 
 fn read(home: &Home) -> Result<Share, ShareError> {
-    Share::read(home, &Share::default(), &mut |_, _, _| {})
+    Share::read(home, &Share::default(), &mut |_, _| {}, &mut |_, _, _| {})
 }
 
 fn names(share: &Share) -> Vec<&str> {
@@ -131,7 +131,7 @@ fn the_reading_of_a_file_is_reported_unless_its_digest_is_known() {
     for is_read in [true, false] {
         let mut steps = Vec::new();
         let mut progress = |name: &FileName, done, total| steps.push((name.to_string(), done, total));
-        Share::read_at(&home, &Share::default(), later(), &mut progress).expect("it reads");
+        Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut progress).expect("it reads");
         let done: Vec<u64> = steps.iter().map(|step| step.1).collect();
         let part = 128 << 10;
         let expected = if is_read { vec![part, 2 * part, bytes as u64] } else { vec![] };
@@ -161,13 +161,15 @@ fn a_digest_is_remembered_until_the_file_changes() {
     let text = std::fs::read_to_string(&cache).unwrap_or_default();
     assert_eq!(text, "", "a file that may still be changing is not remembered");
 
-    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+        .expect("it reads");
     let real = Digest::of(b"abc");
     assert_eq!(first(&share).listed.file.sha256, real);
     // A wrong digest in the cache shows whether the cached one is used.
     let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
-    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+        .expect("it reads");
     assert_eq!(first(&share).listed.file.sha256, marker);
 
     // Same length and same modification time, other content.
@@ -177,14 +179,16 @@ fn a_digest_is_remembered_until_the_file_changes() {
     put(&home, "a.txt", "xyz");
     let file = File::options().write(true).open(&path).expect("it opens");
     file.set_modified(modified).expect("it is ours");
-    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+        .expect("it reads");
     assert_eq!(first(&share).listed.file.sha256, Digest::of(b"xyz"));
 
     std::fs::write(&cache, b"\xff damaged").expect("it is ours");
-    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    let share = Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+        .expect("it reads");
     assert_eq!(first(&share).listed.file.sha256, Digest::of(b"xyz"));
     put(&home, KEYWORD_FILE, "");
-    Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {}).expect("it reads");
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
@@ -194,7 +198,10 @@ fn digests_are_found_whatever_the_order_of_their_lines() {
     let files = ["a.txt", "b.txt", "c.txt"];
     files.iter().for_each(|name| put(&home, name, name));
     put(&home, KEYWORD_FILE, "a, a.txt; b, b.txt; c, c.txt");
-    let read = || Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads");
+    let read = || {
+        Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+            .expect("it reads")
+    };
     read();
     let cache = home.private_path().join("digests");
     let text = std::fs::read_to_string(&cache).expect("it is there");
@@ -222,7 +229,7 @@ fn what_is_as_before_is_in_memory_once() {
     put(&home, KEYWORD_FILE, "sea, a.txt; sea, b.txt");
     let before = read(&home).expect("it reads");
     put(&home, "b.txt", "other");
-    let after = Share::read(&home, &before, &mut |_, _, _| {}).expect("it reads");
+    let after = Share::read(&home, &before, &mut |_, _| {}, &mut |_, _, _| {}).expect("it reads");
     let is_same = |name: &str| {
         let of = |share: &Share| {
             Arc::clone(&share.by_name(&name.parse().expect("a good name")).expect("it is shared").listed)
@@ -253,8 +260,12 @@ fn a_file_whose_digest_is_known_is_not_opened() {
     std::fs::create_dir(home.path().join("folder")).expect("it can be made");
     put(&home, "folder/a.txt", "abc");
     put(&home, KEYWORD_FILE, "a, folder/a.txt");
-    let read =
-        || drop(Share::read_at(&home, &Share::default(), later(), &mut |_, _, _| {}).expect("it reads"));
+    let read = || {
+        drop(
+            Share::read_at(&home, &Share::default(), later(), &mut |_, _| {}, &mut |_, _, _| {})
+                .expect("it reads"),
+        );
+    };
     let folder = home.path().join("folder");
     assert_eq!(opened_by(&folder, read), ["a.txt"]);
     assert_eq!(opened_by(&folder, read), [""; 0]);

@@ -78,6 +78,23 @@ fn keywords_of_a_folder_and_of_a_file_come_together() {
 }
 
 #[test]
+fn a_folder_is_told_of_before_its_files_are_listed() {
+    let (_dir, home) = tree();
+    put(&home, KEYWORD_FILE, "*, lectures/**; *, notes/d.txt;");
+    let mut told = Vec::new();
+    let mut looks_into = |folder: &str, _| {
+        // What comes between the watch of a folder and its list is reported and listed, so nothing is missed.
+        put(&home, &format!("{folder}/late.txt"), "x");
+        told.push(folder.to_owned());
+    };
+    let share = Share::read(&home, &Share::default(), &mut looks_into, &mut |_, _, _| {}).expect("it reads");
+    assert_eq!(told, ["lectures", "lectures/week 1", "notes"]);
+    assert!(share.folders.keys().eq(&told), "{:?}", share.folders);
+    let late: Vec<&str> = names(&share).into_iter().filter(|name| name.ends_with("late.txt")).collect();
+    assert_eq!(late, ["lectures/late.txt", "lectures/week 1/late.txt"]);
+}
+
+#[test]
 fn a_name_that_cannot_be_published_is_reported() {
     use std::os::unix::ffi::OsStrExt as _;
     let (_dir, home) = tree();
