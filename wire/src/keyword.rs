@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::iter;
-use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -17,6 +16,13 @@ use crate::checked_text::checked_text;
 use crate::file_name::{BadFileName, FILE_NAME_BYTES_MAX};
 use crate::words;
 use crate::{Audience, FileName};
+
+mod removal;
+mod unclear;
+
+pub use removal::without;
+use unclear::Doubts;
+pub use unclear::Unclear;
 
 /// Longest keyword, in bytes: enough for a phrase.
 pub const KEYWORD_BYTES_MAX: usize = 128;
@@ -36,6 +42,9 @@ pub const PROBLEMS_NAMED_MAX: usize = 100;
 const ENTRY_SHOWN_CHARS: usize = 80;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// In front of each name of a peer.
+const MARK: char = '@';
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyword {
@@ -107,6 +116,11 @@ pub enum BadEntry {
         crate::escape::Escaped(.0)
     )]
     NoCommaBefore(String),
+    #[error(
+        "expected `keyword, filename;`, found the names of peers where the {0} belongs; put a file name that begins with @ into \
+         double quotes"
+    )]
+    EarlyNames(&'static str),
     #[error("a double quote is not closed on its line; inside quotes, write \"\" for one double quote")]
     OpenQuote,
     #[error(
@@ -152,6 +166,8 @@ pub struct Parsed {
     /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
     pub problems: Vec<Problem>,
     pub problems_unnamed: usize,
+    /// What entries with a mistake can be about.
+    pub unclear: Unclear,
 }
 
 impl Parsed {
@@ -182,20 +198,27 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     let mut seen = HashSet::with_capacity(entries.min(pairs_max));
     let mut reader = Reader { text, at: 0, counted: 0, line: 1, line_start: 0 };
     let mut is_full = false;
+    let mut doubts = Doubts::new(text);
     while reader.skip_to_entry() {
         let start = reader.at;
-        let Entry { keyword, name, file, or_files, audience } = match reader.entry() {
+        let Entry { keyword, name, is_bare, file, or_files, audience } = match reader.entry() {
             Ok(entry) => entry,
             Err((at, reason)) => {
                 reader.skip_broken_entry();
+                doubts.broken(start..reader.at);
                 parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
                 continue;
             }
         };
         match audience {
-            Ok(Audience::Everyone) => {}
-            Ok(audience) => parsed.limits.push((file.clone(), audience)),
+            Ok(audience) => {
+                doubts.sound(start..reader.at, &file, is_bare, !audience.is_everyone());
+                if !audience.is_everyone() {
+                    parsed.limits.push((file.clone(), audience));
+                }
+            }
             Err((at, reason)) => {
+                doubts.broken(start..reader.at);
                 let closed = iter::once(file).chain(or_files);
                 parsed.limits.extend(closed.map(|file| (file, Audience::nobody())));
                 parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
@@ -216,6 +239,7 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
         }
         parsed.pairs.push((keyword, file));
     }
+    parsed.unclear = doubts.end();
     parsed
 }
 
@@ -238,6 +262,8 @@ struct Entry<'t> {
     keyword: Keyword,
     /// The name as it is in the text.
     name: Cow<'t, str>,
+    /// Whether the name is without quotes.
+    is_bare: bool,
     file: FileName,
     /// What the file may be instead, if it is not clear where the names begin.
     or_files: Vec<FileName>,
@@ -269,16 +295,21 @@ impl<'t> Reader<'t> {
         let keyword_at = self.at;
         let keyword = self.item()?;
         if !self.text[self.at..].starts_with(',') {
-            return Err((keyword_at, BadEntry::NoComma));
+            let is_early = self.text[keyword_at..].starts_with(MARK);
+            let reason = if is_early { BadEntry::EarlyNames("keyword") } else { BadEntry::NoComma };
+            return Err((keyword_at, reason));
         }
         self.at += 1;
         self.skip_white_space();
         let name_at = self.at;
-        let is_quoted = self.text[name_at..].starts_with('"');
+        if self.text[name_at..].starts_with(MARK) {
+            return Err((name_at, BadEntry::EarlyNames("file name")));
+        }
+        let is_bare = !self.text[name_at..].starts_with('"');
         let mut name = self.item()?;
         let mut audience = self.audience();
         let mut or_files = Vec::new();
-        let first = marks_in(&name).next().filter(|_| !is_quoted);
+        let first = marks_in(&name).next().filter(|_| is_bare);
         if let Some(at) = first {
             let mark = name[at..].chars().take(ENTRY_SHOWN_CHARS).take_while(|c| !c.is_whitespace());
             audience = Err((name_at + at, BadEntry::NoCommaBefore(mark.collect())));
@@ -296,7 +327,7 @@ impl<'t> Reader<'t> {
         };
         let keyword = keyword.parse().map_err(|bad: BadKeyword| bad_item(keyword_at, bad.into()))?;
         let file = name.parse().map_err(|bad: BadFileName| bad_item(name_at, bad.into()))?;
-        Ok(Entry { keyword, name, file, or_files, audience })
+        Ok(Entry { keyword, name, is_bare, file, or_files, audience })
     }
 
     /// Reads the names behind the file name, if there are any. Anything else is a typing error, or the next entry without a
@@ -312,17 +343,8 @@ impl<'t> Reader<'t> {
         let mut names = String::new();
         while self.text[self.at..].starts_with(',') {
             self.at += 1;
-            self.skip_white_space();
-            match self.item() {
-                Ok(item) => {
-                    names.push(' ');
-                    names.push_str(&item);
-                }
-                Err(misplaced) => {
-                    self.skip_broken_entry();
-                    return Err(misplaced);
-                }
-            }
+            names.push(' ');
+            names.push_str(self.bare());
         }
         names.parse().map_err(|bad: BadAudience| (names_at, bad.into()))
     }
@@ -333,9 +355,15 @@ impl<'t> Reader<'t> {
         if let Some(quoted) = rest.strip_prefix('"') {
             return self.quoted(quoted);
         }
+        Ok(self.bare().into())
+    }
+
+    /// Reads up to the next separator, whatever it is.
+    fn bare(&mut self) -> &'t str {
+        let rest = &self.text[self.at..];
         let item = &rest[..rest.find([',', ';']).unwrap_or(rest.len())];
         self.at += item.len();
-        Ok(item.trim().into())
+        item.trim()
     }
 
     /// Reads an item after its opening quote.
@@ -380,53 +408,6 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Removes the entries with some pairs from a `keyword.txt`, with their semicolons, and lines that are empty then. Everything else
-/// stays as it is. Returns the new text, and how many entries were removed.
-pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> (String, usize) {
-    let start = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
-    let mut reader = Reader { text, at: start, counted: 0, line: 1, line_start: 0 };
-    let (mut kept, mut copied, mut removed) = (String::with_capacity(text.len()), 0, 0);
-    while reader.skip_to_entry() {
-        let entry_at = reader.at;
-        match reader.entry() {
-            // Behind a second comma there may be another entry.
-            Ok(Entry { audience: Err((_, BadEntry::SecondComma)), .. }) => {}
-            // It may be for another file.
-            Ok(Entry { or_files, .. }) if !or_files.is_empty() => {}
-            Ok(Entry { keyword, file, .. }) if is_removed(&keyword, &file) => {
-                let place = with_its_line(text, entry_at, reader.at);
-                kept.push_str(&text[copied..place.start.max(copied)]);
-                // A line break ends a quote that is not closed, so the next quote must not become the end of it.
-                if !is_at_line_start(&kept) && text[place.clone()].contains('\n') {
-                    kept.push('\n');
-                }
-                copied = place.end;
-                removed += 1;
-            }
-            Ok(_) => {}
-            Err(_) => reader.skip_broken_entry(),
-        }
-    }
-    kept.push_str(&text[copied..]);
-    (kept, removed)
-}
-
-/// The place of an entry, with the semicolon and the spaces behind it, and with its line break if nothing else is on its line.
-fn with_its_line(text: &str, start: usize, end: usize) -> Range<usize> {
-    let is_space = |c: char| c.is_whitespace() && c != '\n';
-    // Without a semicolon, the entry is the last one, and ends with the text.
-    let after = text[end..].strip_prefix(';').unwrap_or(&text[end..]).trim_start_matches(is_space);
-    let before = text[..start].trim_end_matches(is_space);
-    match after.strip_prefix('\n') {
-        Some(next) if is_at_line_start(before) => before.len()..text.len() - next.len(),
-        _ => start..text.len() - after.len(),
-    }
-}
-
-fn is_at_line_start(text: &str) -> bool {
-    text.is_empty() || text.ends_with('\n')
-}
-
 /// Writes pairs as a `keyword.txt`, one on each line.
 pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>) -> String {
     write_limited(pairs, &Audience::Everyone)
@@ -457,7 +438,7 @@ fn marks_in(item: &str) -> impl Iterator<Item = usize> {
 }
 
 fn write_item(item: &str, text: &mut String) {
-    if item.contains([',', ';']) || item.starts_with(['"', '#']) || marks_in(item).next().is_some() {
+    if item.contains([',', ';']) || item.starts_with(['"', '#', MARK]) || marks_in(item).next().is_some() {
         text.push('"');
         text.push_str(&item.replace('"', "\"\""));
         text.push('"');

@@ -117,9 +117,10 @@ impl Named {
         let parsed = keyword::parse(&String::from_utf8_lossy(text));
         let pairs = parsed.pairs.into_iter().filter(|(_, file)| file == name);
         let limits = parsed.limits.iter().filter(|(file, _)| file == name);
+        let unclear = parsed.unclear.about(name).map(|_| Audience::nobody());
         Self {
             keywords: pairs.map(|(keyword, _)| keyword).collect(),
-            audience: limits.fold(Audience::Everyone, |all, (_, limit)| all.narrowed(limit)),
+            audience: limits.fold(unclear.unwrap_or_default(), |all, (_, limit)| all.narrowed(limit)),
         }
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
+use wire::escape::Escaped;
 use wire::keyword::{PAIRS_MAX, PROBLEMS_NAMED_MAX};
 use wire::share::FILE_KEYWORDS_MAX;
 use wire::{Audience, FileName};
@@ -115,6 +116,7 @@ impl Share {
             }
         }
         wanted.files.retain(|name, _| !self.hidden.covers(name));
+        self.close_unclear(&mut wanted);
         for (name, _) in wanted.files.extract_if(.., |_, terms| !terms.admit_somebody()) {
             let reason = "nobody is in all of its limits, so it is not shared";
             self.report_in_folder(name.as_str(), reason.into());
@@ -131,6 +133,26 @@ impl Share {
         }
         self.note_folders(home, &wanted, looks_into);
         wanted
+    }
+
+    /// Leaves out the files that an entry with a mistake can be about.
+    fn close_unclear(&mut self, wanted: &mut Wanted) {
+        let unclear = std::mem::take(&mut self.hidden.unclear);
+        wanted.files.retain(|name, _| {
+            let Some(entry) = unclear.about(name) else { return true };
+            let reason = if entry.is_empty() {
+                "too many entries that may limit files have mistakes, so nothing is shared until they are corrected".into()
+            } else {
+                format!(
+                    "not shared, because an entry that may limit it has a mistake; correct it, or put a file name with @ into double \
+                     quotes: {}",
+                    Escaped(&entry)
+                )
+            };
+            self.report_in_folder(name.as_str(), reason);
+            false
+        });
+        self.hidden.unclear = unclear;
     }
 
     /// The files of a folder, ordered by name. Links, hidden files and received files are left out.
@@ -211,6 +233,7 @@ impl Share {
                     break;
                 }
                 if let Ok(inode) = open(home, path).and_then(|folder| folder.inode()) {
+                    looks_into(path, inode);
                     self.folders.insert(path.to_owned(), inode);
                 }
             }
@@ -233,6 +256,5 @@ fn kind_of(folder: &Folder, name: &str, listed: FileType) -> FileType {
 
 /// Whether there is a folder of this path.
 pub(super) fn check(home: &Home, folder: Option<&str>) -> io::Result<()> {
-                    looks_into(path, inode);
     open(home, folder.unwrap_or_default()).map(|_| ())
 }

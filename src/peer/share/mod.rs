@@ -323,7 +323,8 @@ impl Share {
                 (String::from_utf8_lossy(text), false)
             }
         };
-        let Parsed { pairs, limits, problems, problems_unnamed } = keyword::parse(&text);
+        let Parsed { pairs, limits, problems, problems_unnamed, unclear } = keyword::parse(&text);
+        self.hidden.unclear = Arc::new(unclear);
         self.problems.extend(problems.into_iter().map(ShareProblem::from));
         if problems_unnamed > 0 {
             self.report("", format!("{problems_unnamed} more entries are broken"));

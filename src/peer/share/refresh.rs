@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use wire::FileName;
+use wire::keyword::Unclear;
 use wire::share::{FILE_KEYWORDS_MAX, ListedFile};
 
 use super::digests::Digests;
@@ -63,6 +64,8 @@ pub(super) struct Hidden {
     /// Files, or folders with all that is in them.
     files: BTreeSet<FileName>,
     folders: Vec<FolderEntry>,
+    /// Entries that may limit files.
+    pub(super) unclear: Arc<Unclear>,
 }
 
 impl Hidden {
@@ -129,7 +132,7 @@ impl Share {
         if let Some(terms) = self.absent.get(name) {
             return Some(Terms::clone(terms));
         }
-        if self.hidden.covers(name) {
+        if self.hidden.covers(name) || self.hidden.unclear.about(name).is_some() {
             return None;
         }
         let mut covering = self.entries.iter().filter(|entry| entry.covers(name)).peekable();

@@ -336,6 +336,25 @@ fn only_those_in_all_limits_of_a_file_may_fetch_it() {
 }
 
 #[test]
+fn a_mistake_in_a_limit_makes_nothing_public() {
+    let (_dir, home) = tree();
+    for broken in ["exam lectures/b.txt, @ann", "\"exam, lectures/b.txt @ann", "exam, lectures\\b.txt, @ann"]
+    {
+        put(&home, KEYWORD_FILE, format!("*, **;\n{broken};\n"));
+        let mut share = read(&home).expect("it reads");
+        assert_eq!(names(&share), ["a.txt", "lectures/week 1/c.txt", "notes/d.txt"], "{broken}");
+        let said: Vec<String> = share.problems.iter().map(ToString::to_string).collect();
+        let closed = "keyword.txt: lectures/b.txt: not shared, because";
+        assert!(said.len() == 2 && said[0].contains("line 2") && said[1].starts_with(closed), "{said:?}");
+        let path = [home.path().join("lectures/b.txt")].into();
+        let refreshed = share.refresh(&home, &path, &mut |_, _, _| {}).expect("it is a file");
+        assert_eq!(share.apply(refreshed), (vec![], vec![]), "also when it changes");
+        let error = add_entries(&home, "lectures/b.txt", &["moon"], None).expect_err("it may be limited");
+        assert!(matches!(error, ShareError::BadLimit(_)), "{error}");
+    }
+}
+
+#[test]
 fn a_change_of_who_may_fetch_a_file_is_published() {
     let (_dir, home) = tree();
     put(&home, KEYWORD_FILE, "sea, a.txt, @ann;");
