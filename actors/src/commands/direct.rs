@@ -1,6 +1,9 @@
-//! Envelopes that the session of their sender writes to the connection of their recipient itself, while the session of the
-//! recipient waits for its socket. That saves the recipient's session a wake-up for each of them. It learns of them when it is
-//! woken for something else, which is at the latest when its peer acknowledges them.
+//! What others write to the connection of a session themselves, while the session waits for its socket. That saves the session a
+//! wake-up each time.
+//!
+//! - The session of a sender writes envelopes. The session of the recipient learns of them when it is woken for something else,
+//!   which is at the latest when its peer acknowledges them.
+//! - The Index writes the answer to a search. The session learns of it when its peer sends something again.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -90,7 +93,31 @@ impl DirectWriter {
     }
 }
 
+/// The end for who answers a question of the session.
+#[derive(Debug)]
+pub(crate) struct AnswerWriter(Arc<Shared>);
+
+impl AnswerWriter {
+    /// Writes as much of an answer as the socket takes without waiting, and calls `then` with the number of bytes before the
+    /// session can take the lease back. If they are not all, the session must be woken to write the rest.
+    pub(crate) fn write<T>(&self, answer: &[u8], then: impl FnOnce(usize) -> T) -> T {
+        let Some(writing) = self.0.lease.enter() else { return then(0) };
+        // The session finds an error itself.
+        let bytes = try_send(&self.0.socket, answer).unwrap_or(0);
+        if bytes < answer.len() {
+            self.0.lease.withdraw();
+        }
+        let result = then(bytes);
+        drop(writing);
+        result
+    }
+}
+
 impl DirectReader {
+    pub(crate) fn answer_writer(&self) -> AnswerWriter {
+        AnswerWriter(Arc::clone(&self.shared))
+    }
+
     /// Lets senders write, if the mailbox of the session is empty. The session must not write before it takes the lease back.
     pub(crate) fn lend(&self, mailbox: &SessionMailbox) {
         self.shared.lease.lend(|| mailbox.is_empty());
@@ -195,6 +222,24 @@ mod tests {
         drop((port, reader, mailbox));
         let copied = io::copy(&mut io::BufReader::new(peer), &mut io::sink()).expect("it ends");
         assert_eq!(copied, written.iter().map(|bytes| *bytes as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn an_answer_is_written_while_the_session_waits_and_as_far_as_there_is_room() {
+        let (_port, mailbox, reader, mut peer) = session();
+        let writer = reader.answer_writer();
+        assert_eq!(writer.write(b"too early", |written| written), 0);
+        reader.lend(&mailbox);
+        assert_eq!(writer.write(b"directly", |written| written), 8);
+        let mut bytes = [0; 8];
+        peer.read_exact(&mut bytes).expect("it is written");
+        assert_eq!(&bytes, b"directly");
+        let large = vec![7; 256 << 10];
+        let written = std::iter::repeat_with(|| writer.write(&large, |written| written));
+        let rest = written.take(UNLEARNED_MAX).find(|written| *written < large.len());
+        assert!(rest.is_some(), "the socket takes everything");
+        assert_eq!(writer.write(b"behind that", |written| written), 0, "the session writes the rest first");
+        reader.take_back();
     }
 
     #[test]

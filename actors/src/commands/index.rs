@@ -322,8 +322,15 @@ impl IndexHandle {
         self.loading.is_cancelled.store(true, Ordering::Relaxed);
     }
 
-    fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
-        if !self.loading.has_ended.load(Ordering::Relaxed) {
+    /// Sends a command, and waits for the answer that its reply gets.
+    ///
+    /// [`NoAnswer`] as for [`IndexHandle::publish`].
+    pub(crate) fn ask<T>(
+        &self,
+        timeout: Duration,
+        request: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, NoAnswer> {
+        if !self.is_loaded() {
             return self.address.ask(timeout.min(LOADING_WAIT), request);
         }
         let (reply, pending) = reply();
@@ -358,30 +365,9 @@ impl IndexHandle {
         self.ask(timeout, |reply| Command::Change { peer, network, difference, reply })
     }
 
-    /// Searches, see [`Command::Search`], and waits for the answer.
-    ///
-    /// [`NoAnswer`] as for [`IndexHandle::publish`].
-    pub fn search(
-        &self,
-        query: Query,
-        limit: u32,
-        asker: AskerSees,
-        timeout: Duration,
-    ) -> Result<SearchAnswer, NoAnswer> {
-        self.ask(timeout, |reply| Command::Search { query, limit, asker, reply })
-    }
-
-    /// Finds files, see [`Command::Find`], and waits for the answer.
-    ///
-    /// [`NoAnswer`] as for [`IndexHandle::publish`].
-    pub fn find(
-        &self,
-        search: Search,
-        page: Page,
-        asker: AskerSees,
-        timeout: Duration,
-    ) -> Result<FindAnswer, NoAnswer> {
-        self.ask(timeout, |reply| Command::Find { search, page, asker, reply })
+    /// Whether it has read the shares, so that it answers at once.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loading.has_ended.load(Ordering::Relaxed)
     }
 
     /// Sends presence if there is room, and never waits.

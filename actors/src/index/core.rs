@@ -10,7 +10,7 @@ use super::catalog::{Catalog, FileId};
 use super::finder::{Finder, TooBroad};
 use super::peers::Peers;
 use super::ranking::{Ranking, hit_bytes};
-use super::scan::{Scan, Scans};
+use super::scan::{Goal, Scan, Scans};
 use super::staging::{Staging, text_bytes};
 use crate::commands::index::{
     AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Kept, Matches, Page,
@@ -49,9 +49,9 @@ impl runtime::Core for Core {
 
     fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Keep>) {
         match command {
-            Command::Search { query, limit, asker, reply } => match Scan::new(query, limit, asker, reply) {
-                Ok(scan) => self.start_scan(scan),
-                Err((query, asker, reply)) => reply.answer(Ok(self.search(&query, limit, &asker))),
+            Command::Search { query, limit, asker, reply } => match Goal::of(query) {
+                Ok(goal) => self.start_scan(Scan::new(goal, limit, asker, reply)),
+                Err(query) => reply.answer(Ok(self.search(&query, limit, &asker))),
             },
             Command::Find { search, page, asker, reply } => reply.answer(self.find(&search, page, &asker)),
             Command::Presence(presence) => self.presence(&presence),

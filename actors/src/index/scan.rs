@@ -60,25 +60,30 @@ impl fmt::Debug for Scan {
     }
 }
 
+impl Goal {
+    /// That of a search by a pattern, with the pattern. Any other search is given back.
+    pub(super) fn of(query: Query) -> Result<(Pattern, Self), Query> {
+        match query {
+            Query::Holders { pattern } => {
+                Ok((pattern, Self::Holders { found: Vec::new(), steps_left: HOLDERS_STEPS_MAX }))
+            }
+            Query::Names { from, pattern, after } => {
+                Ok((pattern, Self::Names { from, after, first: BinaryHeap::new(), total: 0 }))
+            }
+            query => Err(query),
+        }
+    }
+}
+
 impl Scan {
-    /// Makes one of a search by a pattern. Any other search is given back.
     pub(super) fn new(
-        query: Query,
+        (pattern, goal): (Pattern, Goal),
         limit: u32,
         asker: AskerSees,
         reply: Reply<SearchAnswer>,
-    ) -> Result<Self, (Query, AskerSees, Reply<SearchAnswer>)> {
-        let (pattern, goal) = match query {
-            Query::Holders { pattern } => {
-                (pattern, Goal::Holders { found: Vec::new(), steps_left: HOLDERS_STEPS_MAX })
-            }
-            Query::Names { from, pattern, after } => {
-                (pattern, Goal::Names { from, after, first: BinaryHeap::new(), total: 0 })
-            }
-            query => return Err((query, asker, reply)),
-        };
+    ) -> Self {
         let (matcher, limit) = (Matcher::new(&pattern), limit.min(HITS_MAX) as usize);
-        Ok(Self { pattern, matcher, limit, asker, reply, goal, at: (0, 0) })
+        Self { pattern, matcher, limit, asker, reply, goal, at: (0, 0) }
     }
 
     /// With so many files to be looked at for holders.

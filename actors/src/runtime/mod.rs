@@ -16,6 +16,7 @@ pub use actor::{Core, Now, Running, Shell, start};
 pub(crate) use actor::{isolated, spawn_vital};
 pub use lease::{Lease, Use};
 pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
+pub(crate) use poll_mailbox::PollWaker;
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};
 pub(crate) use write_lease::WriteLease;

@@ -33,6 +33,16 @@ pub struct PollMailbox<C, R> {
     shared: Arc<Shared<R>>,
 }
 
+/// Wakes the owner of a mailbox for something other than a command.
+#[derive(Debug)]
+pub(crate) struct PollWaker<R>(Arc<Shared<R>>);
+
+impl<R> PollWaker<R> {
+    pub(crate) fn wake(&self) {
+        linux::raise(&self.0.event);
+    }
+}
+
 /// Makes a mailbox with room for `capacity` commands. It has memory only for those that are in it, because there is one for each
 /// connected peer, and most are empty. Threads that send at the same moment may exceed the capacity by one command each.
 ///
@@ -88,6 +98,10 @@ impl<C, R: Copy> PollMailbox<C, R> {
     /// Whether there is no command.
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    pub(crate) fn waker(&self) -> PollWaker<R> {
+        PollWaker(Arc::clone(&self.shared))
     }
 
     /// Waits for the next command until `deadline`.

@@ -1,6 +1,7 @@
 //! One-shot replies: a request carries a [`Reply`], which the actor that has the answer consumes. The asker waits for the
-//! [`Pending`]. The channel is one whose receiver parks at once; see `mailbox.rs` for why.
+//! [`Pending`], or has given a function that takes the answer in the thread of that actor. The channel is one whose receiver parks at once; see `mailbox.rs` for why.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use oneshot::{Receiver, RecvTimeoutError, SendError, Sender};
@@ -22,9 +23,23 @@ pub enum NoAnswer {
 /// The right to answer one request once. Dropping it unanswered is an error at the asker, never a hang.
 #[derive(Debug)]
 pub struct Reply<T> {
-    sender: Sender<T>,
+    to: To<T>,
     /// When the asker stops waiting, if that is known.
     deadline: Option<Instant>,
+}
+
+enum To<T> {
+    Channel(Sender<T>),
+    Function(Box<dyn FnOnce(T) + Send + Sync>),
+}
+
+impl<T> fmt::Debug for To<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Channel(_) => "Channel",
+            Self::Function(_) => "Function",
+        })
+    }
 }
 
 /// The asker's end of a [`Reply`].
@@ -34,10 +49,15 @@ pub struct Pending<T>(Receiver<T>);
 /// Makes the two ends of one answer.
 pub fn reply<T>() -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    (Reply { sender, deadline: None }, Pending(receiver))
+    (Reply { to: To::Channel(sender), deadline: None }, Pending(receiver))
 }
 
 impl<T> Reply<T> {
+    /// Calls a function with the answer, in the thread of the actor that answers. The function must not wait.
+    pub(crate) fn calling(function: impl FnOnce(T) + Send + Sync + 'static) -> Self {
+        Self { to: To::Function(Box::new(function)), deadline: None }
+    }
+
     /// With the time at which the asker stops waiting.
     pub(crate) fn until(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
@@ -58,7 +78,13 @@ impl<T> Reply<T> {
     /// # Errors
     /// Returns the answer if the asker is gone.
     pub fn try_answer(self, answer: T) -> Result<(), T> {
-        self.sender.send(answer).map_err(SendError::into_inner)
+        match self.to {
+            To::Channel(sender) => sender.send(answer).map_err(SendError::into_inner),
+            To::Function(function) => {
+                function(answer);
+                Ok(())
+            }
+        }
     }
 }
 

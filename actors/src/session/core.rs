@@ -4,7 +4,7 @@
 //! questions. The socket, the thread, the clock and the randomness are in the shell; a simulation replaces them.
 
 mod joining;
-mod questions;
+pub(super) mod questions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use wire::share::ListedFile;
 use super::buffers::{Incoming, Outgoing};
 use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
 use super::flow::Flow;
-use super::interface::{Effect, Input, Question};
+use super::interface::{Effect, Input, Question, SearchFor};
 use super::routes::Routes;
 use super::runs;
 use super::transmissions::Transmissions;
@@ -415,7 +415,9 @@ impl Session {
             }
             ToServer::Change(difference) => self.ask(0, true, Question::Change(difference.into()), out),
             ToServer::ChangeLimited(difference) => self.ask(0, true, Question::Change(difference), out),
-            ToServer::Search { id, query, limit } => self.ask(id, true, Question::Search(query, limit), out),
+            ToServer::Search { id, query, limit } => {
+                self.ask(id, true, Question::Search(id, SearchFor::Query(query, limit)), out);
+            }
             ToServer::Find { id, text, skip, limit } => self.find(id, &text, (skip, limit), out),
             ToServer::Who { id } => self.ask(id, true, Question::Who, out),
             ToServer::Listening { port } => out.push(Effect::Call(port)),

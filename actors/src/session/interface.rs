@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wire::card::Card;
 use wire::invitation::KnownProof;
 use wire::protocol::KnownPeer;
 use wire::share::{Difference, ListedFile};
 
 use crate::commands::admission::Claim;
-use crate::commands::index::{FindAnswer, Page, PublishAnswer, SearchAnswer};
+use crate::commands::index::{Page, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
 
@@ -69,10 +70,8 @@ pub enum Effect {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
     Who,
-    /// Find files: the query, and the maximum number of hits.
-    Search(wire::Query, u32),
-    /// Find files as people type it.
-    Find(wire::Search, Page),
+    /// Find files; with the peer's id for the question, because the Index makes the answer that the peer gets.
+    Search(u32, SearchFor),
     Publish {
         /// Counts from 0.
         part: u32,
@@ -84,11 +83,27 @@ pub enum Question {
     Change(Difference),
 }
 
+/// What files to find.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SearchFor {
+    /// The maximum number of hits follows.
+    Query(wire::Query, u32),
+    /// As people type it.
+    Text(wire::Search, Page),
+}
+
 /// An answer to a [`Question`] of the same kind.
 #[derive(Debug)]
 pub enum Answer {
     Known(Arc<[KnownPeer]>),
-    Found(SearchAnswer),
-    Matches(FindAnswer),
+    Found(Encoded),
     Published(PublishAnswer),
+}
+
+/// An answer as the peer gets it.
+#[derive(Debug)]
+pub struct Encoded {
+    pub(crate) frame: Bytes,
+    /// How many of its bytes the Index has written to the connection itself.
+    pub(crate) written: usize,
 }

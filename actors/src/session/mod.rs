@@ -36,7 +36,7 @@ use crate::runtime::isolated;
 
 pub use self::buffers::{Incoming, Outgoing};
 pub use self::core::Session;
-pub use self::interface::{Answer, Effect, Input, Question};
+pub use self::interface::{Answer, Effect, Encoded, Input, Question, SearchFor};
 pub use self::watch::Terms;
 
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The thread of a peer's session: one socket, one mailbox, one `poll(2)`.
 
+mod asking;
 mod joining;
 mod waiting;
 
@@ -15,26 +16,22 @@ use wire::protocol::{ChannelBinding, ErrorCode, Greeting, ToPeer, Token};
 use super::buffers::Outgoing;
 use super::callback::Callback;
 use super::core::Session;
-use super::interface::{Answer, Effect, Input, Question};
+use super::interface::{Effect, Input};
 use super::watch::Terms;
 use super::{Services, splice};
 use crate::commands::direct::DirectReader;
-use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::Limit;
 use crate::commands::router::{Command, MemberCommand, SpliceEnd};
 use crate::commands::session::{SessionCommand, SessionId, SessionMailbox};
 use crate::handover::PeerJob;
-use crate::runtime::{Core as _, Now, reply};
+use crate::runtime::{Core as _, Now};
 use crate::transport::{Patience, Transport};
+use asking::{Asked, Search};
 
 /// How long to wait at the end for the outcome of the peer's last envelopes, which may need a commit of the store.
 const OUTCOME_WAIT: Duration = Duration::from_secs(1);
-/// How long a question to the Router or the Index may take. Both answer from memory.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long a publication may take. It is answered when it is on disk.
-const PUBLISH_WAIT: Duration = Duration::from_secs(15);
 /// How long a peer has to read the error before the connection is closed.
 const LINGER_WAIT: Duration = Duration::from_secs(1);
 /// The maximum number of reads that discard what it still sends: one frame of the largest size.
@@ -73,6 +70,10 @@ struct SessionShell<'a> {
     /// Lets the sessions of senders write; from the join on, if the connection is plain.
     direct: Option<DirectReader>,
     callback: Option<Callback>,
+    /// A search to send when the session waits, because the Index answers on the connection then.
+    to_search: Option<Search>,
+    /// One that was sent.
+    asked: Option<Asked>,
     effects: Vec<Effect>,
     /// The input that results from the last effect.
     following: Option<Input>,
@@ -152,6 +153,8 @@ fn prepare<'a>(
         mailbox: None,
         direct: None,
         callback: None,
+        to_search: None,
+        asked: None,
         effects: Vec::new(),
         following: None,
     })
@@ -166,9 +169,12 @@ impl SessionShell<'_> {
             if let Some(next) = next {
                 return Ok(next);
             }
-            next = self.take_commands().or_else(|| self.count_held());
-            if next.is_some() {
-                continue;
+            // The answer to a search comes before any other input.
+            if self.to_search.is_none() {
+                next = self.take_commands().or_else(|| self.count_held());
+                if next.is_some() {
+                    continue;
+                }
             }
             if self.flush()? {
                 next = self.take_in(Input::Written);
@@ -177,6 +183,10 @@ impl SessionShell<'_> {
             } else {
                 let (is_readable, is_closed) = self.wait()?;
                 readable |= is_readable;
+                if let Some(asked) = self.asked.take() {
+                    next = self.take_in(Input::Answered(asked.wait()));
+                    continue;
+                }
                 // `poll` always reports a closed connection, so a session that must not read would never wait.
                 let ends = is_closed && !self.session.may_read();
                 next = self.take_in(if ends { self.closed() } else { Input::Tick });
@@ -239,7 +249,10 @@ impl SessionShell<'_> {
             Effect::Ask(question) => {
                 // Not called from here, because a peer that asks thousands of questions at once would overflow the
                 // stack.
-                self.following = Some(Input::Answered(self.ask(question)));
+                match self.direct_search(question) {
+                    Ok(search) => self.to_search = Some(search),
+                    Err(question) => self.following = Some(Input::Answered(self.ask(question))),
+                }
                 None
             }
             Effect::Call(port) => {
@@ -260,36 +273,6 @@ impl SessionShell<'_> {
             // Fails only when the server shuts down, which ends this session too.
             let _ = self.services.router.send(Command::From(member, command));
         }
-    }
-
-    fn ask(&self, question: Question) -> Option<Answer> {
-        let index = &self.services.index;
-        match question {
-            Question::Who => {
-                let (reply, pending) = reply();
-                self.services.router.send(Command::Who(reply)).ok()?;
-                pending.wait(ANSWER_WAIT).ok().map(Answer::Known)
-            }
-            Question::Search(query, limit) => {
-                index.search(query, limit, self.asker(), ANSWER_WAIT).ok().map(Answer::Found)
-            }
-            Question::Find(search, page) => {
-                index.find(search, page, self.asker(), ANSWER_WAIT).ok().map(Answer::Matches)
-            }
-            Question::Publish { part, last, files } => {
-                let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
-                index.publish(peer, part, last, files, PUBLISH_WAIT).ok().map(Answer::Published)
-            }
-            Question::Change(difference) => {
-                let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
-                index.change(peer, difference, PUBLISH_WAIT).ok().map(Answer::Published)
-            }
-        }
-    }
-
-    /// What this peer may learn from the Index.
-    fn asker(&self) -> AskerSees {
-        AskerSees { from: self.session.seen_at(), name: self.session.name().cloned() }
     }
 
     /// Ends the call to the peer, which has succeeded or failed.

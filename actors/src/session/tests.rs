@@ -15,8 +15,9 @@ use wire::protocol::{
 };
 use wire::server_key::ServerKey;
 
+use super::core::questions;
 use super::core::{RELAYED_WAIT, Session};
-use super::interface::{Answer, Effect, Input, Question};
+use super::interface::{Answer, Effect, Encoded, Input, Question, SearchFor};
 use super::watch::Terms;
 use crate::commands::admission::{Claim, NotAdmitted};
 use crate::commands::index::{Found, Published};
@@ -283,8 +284,9 @@ fn answers_come_in_the_order_of_their_questions() {
     bench.effects.clear();
     bench.take(Input::Answered(Some(Answer::Published(Ok(published)))));
     assert!(matches!(bench.told()[..], [ToPeer::Published { files: 1, pairs: 2 }]));
-    assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Search(_, 1))]));
-    bench.take(Input::Answered(Some(Answer::Found(Ok(Found::default())))));
+    assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Search(9, SearchFor::Query(_, 1)))]));
+    let found = frame::frame(&questions::found(9, Ok(Found::default())));
+    bench.take(Input::Answered(Some(Answer::Found(Encoded { frame: found.into(), written: 0 }))));
     assert!(matches!(bench.told()[..], [ToPeer::Found { id: 9, total: 0, .. }]));
     assert!(matches!(bench.effects()[..], [Effect::Tell(MemberCommand::Route(_))]));
 }

@@ -1,7 +1,10 @@
-//! Searches with operators, from the command line and from the lines of the prompt.
+//! Searches with operators, from the command line and from the lines of the prompt; and many at a time.
 
-use integration::{Finished, Sandbox};
+use integration::{Character, Finished, RawConnection, Sandbox};
 use serde_json::Value;
+use wire::protocol::{ToPeer, ToServer};
+use wire::share::PublishedFile;
+use wire::{Digest, Query};
 
 /// The names of the files that were found, in their order, each content once.
 fn names(search: &Finished) -> Vec<String> {
@@ -70,4 +73,46 @@ fn the_prompt_shows_the_next_matches() {
     assert_eq!(found, [[0, 1000], [1000, 2]]);
     assert_eq!(names(&done)[1000..], ["1000.txt", "1001.txt"]);
     done.says(&["no more matches"]);
+}
+
+#[test]
+fn answers_are_whole_and_in_order_whenever_they_are_read() {
+    const FILES: u32 = 1000;
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut asker = RawConnection::join(server.address(), &Character::new("A"));
+    let file = |n| PublishedFile {
+        name: format!("{n:04}-{}.txt", "x".repeat(100)).parse().expect("a good name"),
+        bytes: 1,
+        sha256: Digest::of(b"x"),
+        keywords: vec!["sea".parse().expect("a good keyword")],
+    };
+    asker.say(&ToServer::Publish { part: 0, last: true, files: (0..FILES).map(file).collect() });
+    assert!(matches!(asker.next_message(), ToPeer::Published { .. }));
+    let expect = |message: ToPeer<'_>, id: u32| match message {
+        ToPeer::Found { id: of, total, hits } if id.is_multiple_of(2) => {
+            assert_eq!((of, total, hits.len()), (id, FILES.into(), FILES as usize));
+            assert!(hits.windows(2).all(|pair| pair[0].file.name < pair[1].file.name));
+        }
+        ToPeer::Matches { id: of, total: 1, .. } if !id.is_multiple_of(2) => assert_eq!(of, id),
+        other => panic!("{other:?}"),
+    };
+    let question = |id: u32| {
+        if id.is_multiple_of(2) {
+            let sea = "sea".parse().map(|keyword| vec![keyword]).expect("a good keyword");
+            let query = Query::Keywords(sea.try_into().expect("few enough"));
+            ToServer::Search { id, query, limit: FILES }
+        } else {
+            ToServer::Find { id, text: "sea".into(), skip: 0, limit: 10 }
+        }
+    };
+    // Far more than the buffers of a connection hold.
+    for id in 0..40 {
+        asker.say(&question(id));
+    }
+    (0..40).for_each(|id| expect(asker.next_message(), id));
+    for id in 0..40 {
+        asker.say(&question(id));
+        expect(asker.next_message(), id);
+    }
 }

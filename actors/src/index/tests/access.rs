@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wire::share::{Difference, ListDigest};
 
 use super::super::journal::Journal;
-use super::super::scan::Scan;
+use super::super::scan::{Goal, Scan};
 use super::super::shelf::Shelf;
 use super::finding::{ALL, answer, askers, searches, shares};
 use super::*;
@@ -222,7 +222,8 @@ fn a_pattern_finds_one_file_of_each_peer_that_has_some() {
     let mut look = |steps| {
         let (reply, pending) = reply();
         let pattern = "lectures/*".parse().expect("a good pattern");
-        let scan = Scan::new(Query::Holders { pattern }, 9, FAR, reply).expect("it is by a pattern");
+        let goal = Goal::of(Query::Holders { pattern }).expect("it is by a pattern");
+        let scan = Scan::new(goal, 9, FAR, reply);
         core.start_scan(scan.of_steps(steps));
         pending.wait(NOW).expect("it is answered").map(|found| found.total)
     };

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn found(index: &IndexHandle, word: &str) -> Found {
     index
-        .search(keywords(&[word]), 100, FAR, DEADLINE)
+        .ask(DEADLINE, |reply| Command::Search { query: keywords(&[word]), limit: 100, asker: FAR, reply })
         .expect("the index answers")
         .expect("it is not too broad")
 }
@@ -119,6 +119,11 @@ fn a_search_by_a_pattern_goes_on_without_other_commands() {
     let files = (0..20_000).map(|number| file(&format!("f{number}"), &[])).collect();
     index.publish((peer("B"), network(1)), 0, true, files, DEADLINE).expect("it answers").expect("it fits");
     let pattern = "f*x*".parse().expect("a good pattern");
-    let found = index.search(Query::Holders { pattern }, 9, FAR, DEADLINE);
+    let found = index.ask(DEADLINE, |reply| Command::Search {
+        query: Query::Holders { pattern },
+        limit: 9,
+        asker: FAR,
+        reply,
+    });
     assert_eq!(found, Ok(Ok(Found::default())));
 }

@@ -23,6 +23,9 @@ impl SessionShell<'_> {
         {
             direct.lend(mailbox);
         }
+        if let Some(search) = self.to_search.take() {
+            self.asked = Some(self.ask_directly(search));
+        }
         if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {
             self.take_written();
             return Ok((false, false));
@@ -49,7 +52,8 @@ impl SessionShell<'_> {
 
     fn poll(&self) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::IN, self.session.may_read());
+        // A peer that sends something again has read the answer to its search.
+        wanted.set(PollFlags::IN, self.session.may_read() || self.asked.is_some());
         wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0 || self.transport.has_unsent());
         let stream = PollFd::new(&*self.transport, wanted);
         // Unused entries are copies of the first one and are not polled.
