@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::session::{Delivery, SessionMailbox};
-use crate::runtime::WriteLease;
+use crate::runtime::{WriteLease, Writing};
 use crate::transport::try_send;
 
 /// The maximum number of deliveries of which the recipient's session has not learned. The next one wakes it.
@@ -71,19 +71,15 @@ impl DirectWriter {
         if self.written.len() >= UNLEARNED_MAX {
             return Direct::Refused(delivery);
         }
-        let Some(writing) = self.shared.lease.enter() else { return Direct::Refused(delivery) };
-        let bytes = match try_send(&self.shared.socket, &delivery.frames.bytes) {
-            Ok(count) if count > 0 => count,
-            // The recipient's session finds an error itself.
-            _ => return Direct::Refused(delivery),
-        };
-        let is_whole = bytes == delivery.frames.bytes.len();
-        // Fails only if the session has ended, and then the lease is not lent.
-        let _ = self.written.send(Written { delivery, bytes });
-        if !is_whole {
-            self.shared.lease.withdraw();
+        let Some(connection) = self.shared.borrow() else { return Direct::Refused(delivery) };
+        let bytes = connection.write(&delivery.frames.bytes);
+        if bytes == 0 {
+            return Direct::Refused(delivery);
         }
-        drop(writing);
+        let is_whole = bytes == delivery.frames.bytes.len();
+        // Fails only if the session has ended, and then the connection is not lent.
+        let _ = self.written.send(Written { delivery, bytes });
+        drop(connection);
         if is_whole { Direct::Written } else { Direct::Begun }
     }
 
@@ -98,18 +94,34 @@ impl DirectWriter {
 pub(crate) struct AnswerWriter(Arc<Shared>);
 
 impl AnswerWriter {
-    /// Writes as much of an answer as the socket takes without waiting, and calls `then` with the number of bytes before the
-    /// session can take the lease back. If they are not all, the session must be woken to write the rest.
-    pub(crate) fn write<T>(&self, answer: &[u8], then: impl FnOnce(usize) -> T) -> T {
-        let Some(writing) = self.0.lease.enter() else { return then(0) };
+    pub(crate) fn borrow(&self) -> Option<Borrowed<'_>> {
+        self.0.borrow()
+    }
+}
+
+/// The connection, while its session has lent it and nobody else writes to it. The session does nothing until this is dropped.
+pub(crate) struct Borrowed<'a> {
+    shared: &'a Shared,
+    _writing: Writing<'a>,
+}
+
+impl Shared {
+    /// `None` if it is not lent, or somebody else writes to it.
+    fn borrow(&self) -> Option<Borrowed<'_>> {
+        self.lease.enter().map(|writing| Borrowed { shared: self, _writing: writing })
+    }
+}
+
+impl Borrowed<'_> {
+    /// Writes as many bytes as the socket takes without waiting. If it does not take all, the session must be woken to write the
+    /// rest, and nobody writes before that.
+    pub(crate) fn write(&self, bytes: &[u8]) -> usize {
         // The session finds an error itself.
-        let bytes = try_send(&self.0.socket, answer).unwrap_or(0);
-        if bytes < answer.len() {
-            self.0.lease.withdraw();
+        let count = try_send(&self.shared.socket, bytes).unwrap_or(0);
+        if count < bytes.len() {
+            self.shared.lease.withdraw();
         }
-        let result = then(bytes);
-        drop(writing);
-        result
+        count
     }
 }
 
@@ -118,7 +130,7 @@ impl DirectReader {
         AnswerWriter(Arc::clone(&self.shared))
     }
 
-    /// Lets senders write, if the mailbox of the session is empty. The session must not write before it takes the lease back.
+    /// Lets others write, if the mailbox of the session is empty. The session must not write before it takes the lease back.
     pub(crate) fn lend(&self, mailbox: &SessionMailbox) {
         self.shared.lease.lend(|| mailbox.is_empty());
     }
@@ -228,17 +240,19 @@ mod tests {
     fn an_answer_is_written_while_the_session_waits_and_as_far_as_there_is_room() {
         let (_port, mailbox, reader, mut peer) = session();
         let writer = reader.answer_writer();
-        assert_eq!(writer.write(b"too early", |written| written), 0);
+        assert!(writer.borrow().is_none(), "it does not wait yet");
         reader.lend(&mailbox);
-        assert_eq!(writer.write(b"directly", |written| written), 8);
+        let write = |bytes: &[u8]| writer.borrow().map_or(0, |connection| connection.write(bytes));
+        assert_eq!(write(b"directly"), 8);
         let mut bytes = [0; 8];
         peer.read_exact(&mut bytes).expect("it is written");
         assert_eq!(&bytes, b"directly");
         let large = vec![7; 256 << 10];
-        let written = std::iter::repeat_with(|| writer.write(&large, |written| written));
+        let written = std::iter::repeat_with(|| write(&large));
         let rest = written.take(UNLEARNED_MAX).find(|written| *written < large.len());
         assert!(rest.is_some(), "the socket takes everything");
-        assert_eq!(writer.write(b"behind that", |written| written), 0, "the session writes the rest first");
+        assert!(writer.borrow().is_none(), "the session writes the rest first");
+        assert_eq!(write(b"behind that"), 0, "the session writes the rest first");
         reader.take_back();
     }
 

@@ -4,6 +4,8 @@
 //! Blocking:
 //! - A session sends a command and waits for the answer. The Index never blocks, so the wait is short. Searches by a pattern can take
 //!   longer, but others do not wait for them.
+//! - The Index writes the answers to most searches to the connections of the peers itself, as far as that needs no waiting. The
+//!   session of the peer writes the rest.
 //! - The Router never waits: it reports presence through an outbox, which keeps the newest report of each peer while the
 //!   mailbox is full.
 //! - The Index hands a complete share to its keeper, which writes it to the disk and answers the publisher. At most

@@ -19,4 +19,4 @@ pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
 pub(crate) use poll_mailbox::PollWaker;
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};
-pub(crate) use write_lease::WriteLease;
+pub(crate) use write_lease::{WriteLease, Writing};

@@ -68,6 +68,14 @@ impl<T> Reply<T> {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
+    /// Whether the asker waits for the answer, as far as that is known.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match &self.to {
+            To::Channel(sender) => !sender.is_closed(),
+            To::Function(_) => true,
+        }
+    }
+
     /// Answers without waiting. If the asker is gone the answer is dropped.
     pub fn answer(self, answer: T) {
         let _ = self.try_answer(answer);

@@ -67,7 +67,7 @@ struct SessionShell<'a> {
     retry_at: Option<Instant>,
     /// Exists from the join on.
     mailbox: Option<SessionMailbox>,
-    /// Lets the sessions of senders write; from the join on, if the connection is plain.
+    /// Lets the sessions of senders and the Index write; from the join on, if the connection is plain.
     direct: Option<DirectReader>,
     callback: Option<Callback>,
     /// A search to send when the session waits, because the Index answers on the connection then.

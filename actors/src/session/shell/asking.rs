@@ -48,11 +48,16 @@ impl Answerer {
         let Some((writer, waker)) = self.direct else {
             return encoded.answer(Encoded { frame, written: 0 });
         };
-        let is_whole = writer.write(&frame, |written| {
-            encoded.answer(Encoded { frame: frame.clone(), written });
-            written == frame.len()
-        });
-        if !is_whole {
+        let connection = writer.borrow();
+        // If the session has stopped waiting, it has told its peer so. It does not stop while the connection is borrowed.
+        if !encoded.is_awaited() {
+            return;
+        }
+        let (length, written) = (frame.len(), connection.as_ref().map_or(0, |it| it.write(&frame)));
+        encoded.answer(Encoded { frame, written });
+        // Only now, so that the session finds the outcome as soon as it goes on.
+        drop(connection);
+        if written < length {
             waker.wake();
         }
     }
@@ -122,5 +127,93 @@ impl SessionShell<'_> {
                 index::Command::Find { search, page, asker, reply }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use rustix::event::{PollFd, PollFlags, Timespec};
+
+    use super::*;
+    use crate::commands::direct::direct;
+    use crate::runtime::poll_mailbox;
+
+    /// A session that waits for its socket, and for the answer to a search.
+    struct Waiting {
+        mailbox: SessionMailbox,
+        direct: DirectReader,
+        asked: Asked,
+        peer: TcpStream,
+    }
+
+    fn waiting() -> (Waiting, Answerer) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        peer.set_nonblocking(true).expect("it is open");
+        let (socket, _) = listener.accept().expect("somebody connects");
+        rustix::net::sockopt::set_socket_send_buffer_size(&socket, 4 << 10).expect("it is a size");
+        let (_, direct) = direct(Arc::new(socket));
+        let (_, mailbox) = poll_mailbox(1).expect("there is a descriptor");
+        let (encoded, pending) = reply();
+        let answerer = Answerer { direct: Some((direct.answer_writer(), mailbox.waker())), encoded };
+        direct.lend(&mailbox);
+        (Waiting { mailbox, direct, asked: Asked(Some(pending)), peer }, answerer)
+    }
+
+    impl Waiting {
+        fn is_woken(&self) -> bool {
+            let event = self.mailbox.event();
+            let mut event = [PollFd::new(&event, PollFlags::IN)];
+            rustix::event::poll(&mut event, Some(&Timespec::default())).expect("it is open") > 0
+        }
+
+        /// What of the answer is written, and its length.
+        fn written(&self) -> (usize, usize) {
+            self.direct.take_back();
+            match self.asked.wait() {
+                Some(Answer::Found(Encoded { frame, written })) => (written, frame.len()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn message(bytes: usize) -> ToPeer<'static> {
+        ToPeer::Failed { id: 1, detail: "x".repeat(bytes) }
+    }
+
+    #[test]
+    fn a_session_is_woken_for_what_the_connection_has_no_room_for_and_not_otherwise() {
+        let (session, answerer) = waiting();
+        answerer.answer(&message(10));
+        assert!(!session.is_woken());
+        let (written, length) = session.written();
+        assert_eq!(written, length);
+
+        let (session, answerer) = waiting();
+        answerer.answer(&message(16 << 20));
+        assert!(session.is_woken());
+        let (written, length) = session.written();
+        assert!(0 < written && written < length, "{written} of {length}");
+
+        let (session, answerer) = waiting();
+        session.direct.take_back();
+        answerer.answer(&message(10));
+        assert!(session.is_woken());
+        assert_eq!(session.written().0, 0);
+    }
+
+    #[test]
+    fn an_answer_for_which_nobody_waits_any_more_is_not_written() {
+        let (Waiting { mailbox, direct, asked, mut peer }, answerer) = waiting();
+        direct.take_back();
+        drop(asked);
+        direct.lend(&mailbox);
+        answerer.answer(&message(10));
+        let error = peer.read(&mut [0]).expect_err("nothing is written");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 }
