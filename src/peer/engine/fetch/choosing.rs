@@ -117,14 +117,13 @@ fn sort(holders: &mut [Hit]) {
 
 /// Chooses the holder to fetch a file from. Returns the others that are here too.
 fn choose(fetch: &Fetch, mut holders: Vec<Hit>) -> Result<(Hit, Vec<Hit>), String> {
-    sort(&mut holders);
     // A content has one length. If holders say different ones, the most are believed, so that one who lies keeps nobody from it.
     let mut lengths = BTreeMap::<(bool, u64), usize>::new();
     for hit in &holders {
         *lengths.entry((hit.online, hit.file.bytes)).or_default() += 1;
     }
-    let rank = |hit: &Hit| (!hit.online, Reverse(lengths.get(&(hit.online, hit.file.bytes)).copied()));
-    holders.sort_by_key(rank);
+    let believed = |hit: &Hit| Reverse(lengths.get(&(hit.online, hit.file.bytes)).copied());
+    holders.sort_by_key(|hit| (!hit.online, believed(hit), hit.address.is_none()));
     let best = holders.remove(0);
     if best.online {
         holders.retain(|holder| holder.online && holder.file.bytes == best.file.bytes);
