@@ -32,22 +32,29 @@ fn chunk(text: &[u8], end: u64) -> (Vec<u8>, SoFar) {
     (text.to_vec(), SoFar { bytes: end, hash })
 }
 
-#[test]
-fn what_is_due_is_recorded_while_the_rest_comes() {
-    let (_dir, folder) = folder();
-    let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
+/// Lets a function send chunks that are written meanwhile.
+fn while_writing(part: &mut Part<'_>, send: impl FnOnce(&Sender<(Vec<u8>, SoFar)>)) {
     let (sender, to_write) = bounded(0);
     let (used, _free) = bounded(1);
     thread::scope(|scope| {
         let writer = scope.spawn(|| part.write_all(&to_write, &used));
+        send(&sender);
+        drop(sender);
+        joined(writer).expect("all is written");
+    });
+}
+
+#[test]
+fn what_is_due_is_recorded_while_the_rest_comes() {
+    let (_dir, folder) = folder();
+    let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
+    while_writing(&mut part, |sender| {
         // The recording thread may not wait yet when the first chunk is written, so the next one is due as well.
         let is_recorded = (1..1_000_000).any(|end| {
             sender.send(chunk(b"x", end * RECORD_BYTES)).expect("it is taken");
             recorded(&folder, &SHA256).is_some_and(|(bytes, _)| bytes > 0)
         });
         assert!(is_recorded);
-        drop(sender);
-        joined(writer).expect("all is written");
     });
 }
 
@@ -55,18 +62,13 @@ fn what_is_due_is_recorded_while_the_rest_comes() {
 fn what_has_arrived_is_recorded_while_nothing_more_comes() {
     let (_dir, folder) = folder();
     let mut part = Part::open(&folder, &SHA256, 0).expect("a new part");
-    let (sender, to_write) = bounded(0);
-    let (used, _free) = bounded(1);
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| part.write_all(&to_write, &used));
+    while_writing(&mut part, |sender| {
         sender.send(chunk(b"one", 3)).expect("it is taken");
         let deadline = Instant::now() + Duration::from_secs(30);
         while recorded(&folder, &SHA256).is_none_or(|(bytes, _)| bytes != 3) {
             assert!(Instant::now() < deadline, "nothing is recorded");
             thread::yield_now();
         }
-        drop(sender);
-        joined(writer).expect("all is written");
     });
 }
 
