@@ -238,7 +238,9 @@ impl Core {
         let ranking = self.ranking(asker);
         let mut hits = Vec::new();
         let mut bytes = 0;
-        for id in ranking.first(limit, ids) {
+        let first = ranking.first(limit, ids);
+        self.catalog.fetch_ahead(&first);
+        for id in first {
             let hit = ranking.hit(id);
             bytes += hit_bytes(&hit);
             if bytes > HITS_BYTES_MAX && !hits.is_empty() {

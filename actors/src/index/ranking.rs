@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use wire::share::{Hit, MATCH_HITS_MAX, Match};
 
-use super::catalog::{Catalog, FileId, OwnerId};
+use super::catalog::{Catalog, FileId, NameStart, OwnerId};
 use super::finder::Scored;
 use super::peers::Peers;
 use crate::commands::index::{AskerSees, HITS_BYTES_MAX, HITS_MAX, Page};
@@ -40,8 +40,7 @@ struct Group<'r> {
 /// A file with the start of what it is sorted by, so that most comparisons need not look for the rest.
 struct Sortable {
     is_offline: bool,
-    /// The first bytes of its name.
-    start: u64,
+    start: NameStart,
     id: FileId,
 }
 
@@ -58,12 +57,8 @@ impl Ranking<'_> {
     }
 
     fn sortable(&self, id: FileId) -> Sortable {
-        let name = self.catalog.name(id).as_bytes();
-        let mut start = [0; 8];
-        let bytes = name.len().min(start.len());
-        start[..bytes].copy_from_slice(&name[..bytes]);
         let is_offline = !self.peers.get(self.catalog.owner(id)).online;
-        Sortable { is_offline, start: u64::from_be_bytes(start), id }
+        Sortable { is_offline, start: self.catalog.name_start(id), id }
     }
 
     /// Online before offline, then by name of the file, then by name of the peer. The two names together are unique.

@@ -81,6 +81,24 @@ fn measure(core: &mut Core, what: &str, texts: &[String]) {
     );
 }
 
+/// Finds the files with each of some keywords, encodes the answers, and prints how long that takes.
+fn measure_keywords(core: &mut Core, what: &str, keywords: &[String]) {
+    let (mut found, mut bytes) = (0, 0);
+    let begun = Instant::now();
+    for keyword in keywords {
+        let (reply, pending) = reply();
+        let query = super::keywords(&[keyword]);
+        handle(core, Command::Search { query, limit: 20, asker: FAR, reply });
+        let Found { hits, total } = pending.wait(NOW).expect("it is answered").unwrap_or_default();
+        bytes += wire::frame::frame(&wire::protocol::ToPeer::Found { id: 1, hits, total }).len();
+        found += total;
+    }
+    let rate = keywords.len() as f64 / begun.elapsed().as_secs_f64();
+    let of_each = |sum: f64| sum / keywords.len() as f64;
+    let (found, bytes) = (of_each(found as f64), of_each(bytes as f64));
+    println!("{what:<28} {rate:>9.0}/s  {found:.1} matches and {bytes:.0} bytes on average");
+}
+
 /// Answers a search by a pattern, and prints how long others wait meanwhile.
 fn measure_scan(core: &mut Core, what: &str, query: Query) {
     let (reply, pending) = reply();
@@ -142,6 +160,9 @@ fn a_million_files() {
         "the same, later ones",
         Query::Names { from: from(), pattern: pattern("**"), after },
     );
+
+    let keywords: Vec<String> = (0..50_000).map(|_| word(&mut rng)).collect();
+    measure_keywords(&mut core, "one keyword", &keywords);
 
     let kinds: [(&str, Make<'_>, usize); 8] = [
         ("one word", &word, 2000),
