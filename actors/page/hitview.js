@@ -4,6 +4,7 @@ import { element, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
 import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
+import { saveLink } from "./saveview.js";
 
 /** Who has sent what came from several. */
 export function senders(shares, liars) {
@@ -26,6 +27,7 @@ export class HitView {
   #cancel = element("button", { type: "button", class: "cancel", hidden: "" });
   /** @type {HTMLElement} */ element;
   /** The link that saves the file, when it was fetched. @type {HTMLElement | null} */ link = null;
+  /** The file, as long as it can be saved. @type {Blob | null} */ blob = null;
   #onProgress;
   /** The buttons that cannot be used while it is being fetched. @type {HTMLElement[] | null} */ #paused = null;
 
@@ -100,7 +102,7 @@ export class HitView {
   /** Gives up a file that can be saved: the browser keeps its bytes as long as there is an address for them. */
   #discard() {
     if (this.link !== null) URL.revokeObjectURL(this.link.href);
-    this.link = null;
+    this.link = this.blob = null;
   }
 
   /** Fetches it from those who are here, unless that was done or is being done. */
@@ -159,7 +161,8 @@ export class HitView {
 
   /** A link that saves a file whose digest was checked. */
   #offer({ name }, blob) {
-    this.link = element("a", { href: URL.createObjectURL(blob), download: name.split("/").at(-1) }, `Save ${readable(name)}`);
+    this.blob = blob;
+    this.link = saveLink(blob, name.split("/").at(-1), `Save ${name}`);
     return element("span", {}, "The SHA-256 is right. ", this.link);
   }
 }

@@ -6,6 +6,7 @@ import { hex } from "./bytes.js";
 import { isForMany } from "./downloads.js";
 import { onSubmit } from "./forms.js";
 import { readable, size } from "./text.js";
+import { SaveView } from "./saveview.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -18,6 +19,7 @@ export class PatternView {
   /** The name of this peer. */ #me = "";
   /** What is listed. @type {HitView[]} */ #views = [];
   /** Those that the button fetches. @type {HitView[]} */ #all = [];
+  #saving = new SaveView(() => this.#fetched.map(({ file, blob }) => ({ name: file.name, blob })));
   /** What cancels fetching all. */ #stop = new AbortController();
   /** Which list is the newest: answers for earlier ones are not shown. */ #list = 0;
 
@@ -27,7 +29,10 @@ export class PatternView {
     onSubmit("pattern-form", () => this.#show(at("pattern").value, at("holder").value));
     at("fetch-all").addEventListener("click", () => this.#fetchAll());
     at("cancel-all").addEventListener("click", () => this.#cancelAll());
-    at("save-all").addEventListener("click", () => this.#views.forEach(({ link }) => link?.click()));
+  }
+
+  get #fetched() {
+    return this.#views.filter(({ link }) => link !== null);
   }
 
   /** @param {import("./owner.js").Live} live */
@@ -43,8 +48,9 @@ export class PatternView {
     this.#stop = new AbortController();
     for (const view of this.#views) view.leave();
     this.#views = [];
+    this.#saving.begin(pattern);
     at("fetch-all").disabled = false;
-    for (const id of ["fetch-all", "save-all", "cancel-all", "all-bar"]) at(id).hidden = true;
+    for (const id of ["fetch-all", "cancel-all", "all-bar"]) at(id).hidden = true;
     at("pattern-said").textContent = "Asking for the list.";
     const ask = (query) => this.#tabs.ask({ type: "names", query });
     const { error, matches = [] } = await described(ask, pattern, from, this.#me);
@@ -94,7 +100,7 @@ export class PatternView {
     at("cancel-all").hidden = at("all-bar").hidden = true;
     const fetched = all.filter(({ link }) => link !== null).length;
     at("pattern-said").textContent = readable(`${fetched} of ${all.length} file(s) are fetched.${sent}`);
-    at("save-all").hidden = fetched === 0;
+    at("save-all").hidden = this.#fetched.length === 0;
   }
 
   /** Fetches small files over one connection from each holder. Returns who has sent them, if there were several. */

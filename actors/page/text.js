@@ -9,6 +9,9 @@ export const readable = (text) =>
     character === "\n" || character === "\t" ? character : `\\u{${character.codePointAt(0).toString(16)}}`,
   );
 
+/** @param {string} name Of a file. @returns {string} As it is saved: a name that reads otherwise than it is could hide what kind of file it is. */
+export const saved = (name) => name.replace(INVISIBLE, "_");
+
 /** @param {number | bigint} bytes @returns {string} The size of a file, for people. */
 export const size = (bytes) => `${Number(bytes).toLocaleString()} bytes`;
 

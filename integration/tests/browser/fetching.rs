@@ -5,6 +5,7 @@ use integration::{Peer, Process, sha256_hex};
 use serde_json::Value;
 
 use crate::page::{Page, Scene, downloaded};
+use crate::saving::unpacked;
 
 /// At the rate of the holder, this takes minutes, and it does not fit into the buffers of the connections.
 const LONG_BYTES: usize = 64 << 20;
@@ -310,9 +311,9 @@ fn the_files_of_a_pattern_are_listed_and_fetched() {
     page.click("#fetch-all");
     page.wait("document.getElementById('pattern-said').textContent === '2 of 2 file(s) are fetched.'");
     page.click("#save-all");
-    for name in ["1.txt", "2.txt"] {
-        assert_eq!(downloaded(&downloads, name), format!("lectures/{name}").as_bytes());
-    }
+    let files = unpacked(&downloaded(&downloads, "lectures.zip"));
+    let expected = ["lectures/1.txt", "lectures/2.txt"].map(|name| (name.to_owned(), name.as_bytes().to_vec()));
+    assert_eq!(files, expected.into());
 }
 
 /// Shares small files that another peer has too, and some that only this one has.

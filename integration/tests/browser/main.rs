@@ -8,6 +8,7 @@ mod managing;
 mod modules;
 mod others;
 mod page;
+mod saving;
 mod screenshots;
 mod serving;
 mod showing;

@@ -215,7 +215,7 @@ export async function lists() {
 export async function viewing() {
   document.body.innerHTML = `<form id="pattern-form"><input id="pattern" value="*"><input id="holder"></form><p id="pattern-said"></p>
     <button id="fetch-all"></button><button id="cancel-all"></button><button id="save-all"></button>
-    <progress id="all-bar" max="1" value="0"></progress><ul id="described"></ul><ul id="fetched"></ul>`;
+    <progress id="all-bar" max="1" value="0"></progress><progress id="save-bar"></progress><p id="save-said"></p><ul id="described"></ul><ul id="fetched"></ul>`;
   const at = (id) => document.getElementById(id);
   const later = () => new Promise((resolve) => setTimeout(resolve));
   const large = { ...file(9), bytes: 2 ** 21 };

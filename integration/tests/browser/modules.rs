@@ -7,7 +7,7 @@ use integration::{Sandbox, Server, repository};
 use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 12] = [
+const MODULES: [(&str, &str); 13] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
@@ -18,6 +18,7 @@ const MODULES: [(&str, &str); 12] = [
     ("test/many.js", include_str!("many.js")),
     ("test/parts.js", include_str!("parts.js")),
     ("test/pieces.js", include_str!("pieces.js")),
+    ("test/saving.js", include_str!("saving.js")),
     ("test/sharing.js", include_str!("sharing.js")),
     ("test/slots.js", include_str!("slots.js")),
 ];
@@ -105,6 +106,11 @@ fn only_what_may_be_right_is_kept_of_a_file() {
 #[test]
 fn many_small_files_come_from_all_who_have_them() {
     pass("many", &["batches", "bounds", "holders", "old", "requests", "failing", "lists", "viewing"]);
+}
+
+#[test]
+fn many_files_are_saved_as_one_download() {
+    pass("saving", &["archives", "saving"]);
 }
 
 #[test]
