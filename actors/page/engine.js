@@ -257,8 +257,7 @@ export class Engine {
         this.note(message.to, "The server has kept messages as long as it keeps mail. They are sent again.");
         return this.contact(message.to).sendAllAgain();
       case "Matches":
-        // A match without a hit could not be shown.
-        return this.#found(message.id, { ...message, matches: message.matches.filter(({ hits }) => hits.length > 0) });
+        return this.#found(message.id, { ...message, matches: this.#shownMatches(message.matches) });
       case "Found":
         return this.#found(message.id, message);
       case "BadSearch":
@@ -373,6 +372,14 @@ export class Engine {
     this.#nextId += 1;
     this.#searches.set(id, input.reply);
     return this.say({ ...request(input), id });
+  }
+
+  /** What a person is shown of matches. `isOwn`: this peer has it. */
+  #shownMatches(matches) {
+    const me = folded(this.identity.name);
+    const shown = ({ holders, hits }) => ({ holders, hits: hits.map((hit) => ({ ...hit, isOwn: folded(hit.peer) === me })) });
+    // A match without a hit could not be shown.
+    return matches.filter(({ hits }) => hits.length > 0).map(shown);
   }
 
   #found(id, answer) {

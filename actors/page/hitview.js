@@ -15,12 +15,13 @@ export function senders(shares, liars) {
 const lies = (liars, then) => liars.map((peer) => ` ${peer} has sent something else than this file${then}.`).join("");
 
 /** Whether a holder can be asked. */
-const isUsable = ({ online, file }) => online && !isTooLarge(file);
+const isUsable = ({ online, isOwn, file }) => online && !isOwn && !isTooLarge(file);
 
 /** What the page shows of a match. */
 export class HitView {
   #tabs;
-  #hits;
+  /** @type {object} What was found, of one of the holders. */ file;
+  /** Of the others who have it. */ #hits;
   #buttons;
   #said = element("p", { role: "status" });
   #bar;
@@ -37,14 +38,15 @@ export class HitView {
    */
   constructor(tabs, { holders, hits }, onProgress = () => {}) {
     const groups = byLength(hits);
-    [this.#tabs, this.#hits, this.#onProgress] = [tabs, groups.flat(), onProgress];
-    const [{ file }] = this.#hits;
+    [this.#tabs, this.#hits, this.#onProgress] = [tabs, groups.flat().filter(({ isOwn }) => !isOwn), onProgress];
+    const [[{ file }]] = groups;
+    this.file = file;
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
-    if (hits.every((hit) => isTooLarge(hit.file))) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
+    const isForAll = (check) => this.#hits.length > 0 && this.#hits.every(check);
+    if (isForAll((hit) => isTooLarge(hit.file))) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
     const length = (hit) => (groups.length > 1 ? `, ${size(hit.file.bytes)}` : "");
     this.#buttons = this.#hits.map((hit) => this.#button(`Fetch from ${hit.peer}${length(hit)}`, [hit]));
     this.#hits.forEach((hit, at) => (this.#buttons[at].disabled = !isUsable(hit)));
-    const here = hits.filter(({ online }) => online);
     const together = groups.map((group) => group.filter(isUsable)).filter((group) => group.length > 1 && isForSeveral(group[0].file));
     this.#buttons.unshift(...together.map((group) => this.#button(`Fetch from ${group.length} holders at once${length(group[0])}`, group)));
     this.#cancel.addEventListener("click", () => this.cancel());
@@ -52,21 +54,17 @@ export class HitView {
     const names = new Set(hits.map((hit) => hit.file.name));
     names.delete(file.name);
     const others = [...names].map((name) => element("p", {}, "also called ", element("bdi", {}, readable(name))));
+    if (this.#hits.length < hits.length) others.push(element("p", {}, "You share this file."));
     if (groups.length > 1) others.push(element("p", {}, "Its holders do not agree about its length, so some of them are wrong."));
     this.element = element(
       "li",
       { "data-file": file.name },
-      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${here.length > 0 ? "" : "not here now, "}keywords: `,
+      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${isForAll(({ online }) => !online) ? "not here now, " : ""}keywords: `,
         element("bdi", {}, readable(writtenKeywords(file.keywords)))),
       ...others,
       element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
       ...this.#buttons, this.#cancel, this.#bar, this.#said,
     );
-  }
-
-  /** @returns {object} What was found, of one of the holders. */
-  get file() {
-    return this.#hits[0].file;
   }
 
   /** @returns {object[]} What was found, of those who can be asked. Empty if it was fetched or is being fetched. */

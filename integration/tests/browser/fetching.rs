@@ -60,6 +60,35 @@ fn a_browser_shares_files_under_keywords_with_commas() {
 }
 
 #[test]
+fn a_search_shows_own_files_as_such_and_fetches_them_from_others_only() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    b.put("both.txt", b"both");
+    b.put("keyword.txt", b"sea, both.txt;");
+    let _holder = b.share();
+    let page = scene.join("Web");
+    page.choose_file("files", "both.txt", "'both'");
+    page.submit("share-form", &[("keywords", "sea")]);
+    page.wait("document.getElementById('listed').textContent === 'Others can find these files.'");
+    page.choose_file("files", "own.txt", "'own'");
+    page.submit("share-form", &[("keywords", "own")]);
+    page.wait("document.querySelectorAll('#shared li').length === 2");
+    page.wait("document.getElementById('listed').textContent === 'Others can find these files.'");
+    let shown = || {
+        page.tab.value(
+            "[...document.querySelectorAll('#hits p, #hits button')].map(({ textContent }) => textContent)
+                .filter((text) => text.startsWith('You') || text.startsWith('Fetch') || text.includes('holders'))",
+        )
+    };
+    search(&page, "sea");
+    let both = "both.txt, 4 bytes, 2 holders, keywords: sea";
+    assert_eq!(shown(), serde_json::json!([both, "You share this file.", "Fetch from B"]));
+    search(&page, "own");
+    assert_eq!(shown(), serde_json::json!(["You share this file."]));
+    assert!(!page.text("hits").contains("not here now"));
+}
+
+#[test]
 fn a_browser_waits_in_the_queue_of_a_busy_holder_and_shows_its_place() {
     let Some(scene) = Scene::new() else { return };
     let [a, b, c] = ["A", "B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
