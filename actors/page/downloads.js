@@ -103,7 +103,8 @@ export class Downloads {
   /**
    * Fetches many small files from all who have them. One that has come is given out at once.
    * @param {string} list An id. @param {object[][]} wanted For each file, the hits of its holders.
-   * @param {(progress: {done: number, waiting: string[], number?: number, blob?: Blob}) => void} onProgress `number`: which file has come.
+   * @param {(progress: {done: number, waiting: string[], number?: number, blob?: Blob, arrived?: number}) => void} onProgress `number`: which
+   *   file has come, or how many bytes of it.
    * @returns {Promise<{errors: {number: number, error: string}[], shares: [string, number][], liars: string[]}>} What has not come.
    */
   async fetchMany(list, wanted, onProgress) {
@@ -122,9 +123,11 @@ export class Downloads {
       });
       if (ready.refusal) return Promise.all(numbers.map((number) => take({ number, why: ready.refusal })));
       begins();
-      if (isAlone) return this.#receiveAlone({ ...ready, file: files[0], signal }, (came) => take({ number: numbers[0], ...came }));
+      const onArriving = (at, bytes) => progress({ number: numbers[at], arrived: bytes });
+      const takeAlone = (came) => take({ number: numbers[0], ...came });
+      if (isAlone) return this.#receiveAlone({ ...ready, file: files[0], signal }, takeAlone, (bytes) => onArriving(0, bytes));
       const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${peer} ${REFUSALS[refusal]}.`, ...came });
-      return receiveFiles(this.#session(), { ...ready, files, signal }, arrived);
+      return receiveFiles(this.#session(), { ...ready, files, signal }, arrived, onArriving);
     };
     const keep = async ({ number, content }) => progress({ number, blob: content });
     const peers = new Set(wanted.flat().map(({ peer }) => peer));
@@ -136,10 +139,10 @@ export class Downloads {
   }
 
   /** Receives one of many files, which is a piece by itself, from a holder that is too old to send many. */
-  #receiveAlone(job, take) {
+  #receiveAlone(job, take, onArriving) {
     const { file } = job;
     const arrived = ({ to, content }) => take({ content, isRight: equal(to, file.sha256) });
-    return receivePieces(this.#session(), { ...job, offset: 0, end: file.bytes, isWhole: true }, arrived, () => {});
+    return receivePieces(this.#session(), { ...job, offset: 0, end: file.bytes, isWhole: true }, arrived, onArriving);
   }
 
   /**
@@ -190,8 +193,11 @@ export class Downloads {
   async #gather({ plan, parts, kept, signal, onProgress }, hits) {
     /** How much of the next piece of each holder is here. */
     const arriving = new Map();
-    const show = () =>
-      onProgress({ done: [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes), waiting: waits.texts });
+    const show = () => {
+      const done = [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes);
+      // At the end, several may send the same piece.
+      onProgress({ done: Math.min(done, hits[0].file.bytes), waiting: waits.texts });
+    };
     const waits = new Waits(show);
     const receive = async (hit, { offset, end, isWhole: isOld }, stop, take, begins) => {
       const { peer, file } = hit;
@@ -203,8 +209,13 @@ export class Downloads {
         arriving.set(peer, bytes);
         show();
       };
+      const takeWhole = (piece) => {
+        // It must not count twice.
+        arriving.delete(peer);
+        return take(piece);
+      };
       const job = { ...ready, file, offset, end, isWhole, signal: stop };
-      await receivePieces(this.#session(), job, take, onArriving).finally(() => arriving.delete(peer));
+      await receivePieces(this.#session(), job, takeWhole, onArriving).finally(() => arriving.delete(peer));
     };
     const keep = async ({ number, from, content }) => {
       // Without room, the transfer goes on, and what comes from now on is not kept.

@@ -123,8 +123,7 @@ export class HitView {
     const answer = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {
       if (waiting.length === hits.length) this.#says(waiting.join(" "), "Leave the queue");
       else this.#says([`Fetching the file${from}.`, ...waiting].join(" "), "Cancel");
-      if (done) this.#bar.value = done / Math.max(1, Number(file.bytes));
-      this.#onProgress();
+      this.arriving(done);
     });
     this.ends(answer, file);
   }
@@ -135,6 +134,12 @@ export class HitView {
     for (const button of this.#paused) button.disabled = true;
     this.#discard();
     [this.#bar.hidden, this.#bar.value] = [false, 0];
+  }
+
+  /** Shows how much of it is here. A bar that goes back, because somebody else sends a part again, would only confuse. @param {number} bytes */
+  arriving(bytes) {
+    this.#bar.value = Math.max(this.#bar.value, bytes / Math.max(1, Number(this.file.bytes)));
+    this.#onProgress();
   }
 
   /** Shows what has become of it. @param {object} answer As that of `Downloads.fetch`. @param {object} [file] What was fetched. */

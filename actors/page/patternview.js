@@ -111,10 +111,11 @@ export class PatternView {
     const wanted = views.map((view) => view.wanted);
     for (const view of views) view.begins();
     const shown = this.#views;
-    const arrived = ({ waiting, number, blob }) => {
+    const arrived = ({ waiting, number, blob, arrived: bytes }) => {
       // There may be another list now.
       if (shown !== this.#views) return;
       if (blob) views[number].ends({ blob });
+      else if (bytes) views[number].arriving(bytes);
       const text = ["Fetching the files.", ...waiting].join(" ");
       // A screen reader says it again whenever it is set.
       if (at("pattern-said").textContent !== text) at("pattern-said").textContent = text;

@@ -52,7 +52,7 @@ export class Tabs {
 
   /**
    * Carries out a command, and waits for its answer. @param {{type: string}} command
-   * @param {(progress: {done: number, waiting?: string[], number?: number, blob?: Blob}) => void} [onProgress] Called with the bytes that
+   * @param {(progress: {done: number, waiting?: string[], number?: number, blob?: Blob, arrived?: number}) => void} [onProgress] Called with the bytes that
    *   are done, with what holders of a file cannot send now, and why, and with each of many files.
    * @returns {Promise<object>} With `error` if it has failed, and for a file `kept`: how many bytes of it stay on the disk.
    */

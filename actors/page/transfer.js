@@ -171,24 +171,29 @@ export const receiveChunks = (session, job, take, takeLinks) =>
  *   found.
  * @param {(at: number, came: {content?: Blob, isRight?: boolean, refusal?: string}) => Promise<void>} take Called for each file in turn,
  *   with its content and whether that has the right digest, or with the reason why it was not sent.
+ * @param {(at: number, bytes: number) => void} onArriving Called before, with how much of a file is here.
  */
-export const receiveFiles = (session, job, take) =>
+export const receiveFiles = (session, job, take, onArriving) =>
   receiving(session, job, async (next) => {
     for (const [at, file] of job.files.entries()) {
-      const came = await receiveOne(next, file);
+      const came = await receiveOne(next, file, (bytes) => onArriving(at, bytes));
       // Whoever has got the last file closes the connection, so nothing should be left on it.
       if (at + 1 === job.files.length) await next((length) => length === TAG_BYTES, true);
       await take(at, came);
     }
   });
 
-async function receiveOne(next, file) {
+async function receiveOne(next, file, onArriving) {
   const entry = decode(fileEntry, await next(isHead, false));
   if (entry.type === "NotSent") return { refusal: entry.reason };
   checkHeader(entry, file, 0);
   const chunks = [];
   // Of an empty file no chunk follows.
-  if (file.bytes > 0) await takeChunks(next, 0, file.bytes, false, (chunk) => chunks.push(chunk));
+  const takeChunk = (chunk, done) => {
+    chunks.push(chunk);
+    if (done < file.bytes) onArriving(done);
+  };
+  if (file.bytes > 0) await takeChunks(next, 0, file.bytes, false, takeChunk);
   const bytes = concat(...chunks);
   return { content: new Blob([bytes]), isRight: equal(await sha256(bytes), file.sha256) };
 }

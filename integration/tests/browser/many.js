@@ -238,8 +238,12 @@ export async function viewing() {
   same(many.command.wanted, [[hits[0]], [hits[1]]], "the small ones come together");
   many.onProgress({ done: 10, waiting: ["b is away."], number: 0, blob: new Blob(["0123456789"]) });
   same([at("pattern-said").textContent, at("all-bar").value], ["Fetching the files. b is away.", 10 / (2 ** 21 + 20)], "when one has come");
+  many.onProgress({ done: 10, waiting: [], number: 1, arrived: 5 });
+  same(at("all-bar").value, 15 / (2 ** 21 + 20), "when half of another one has come");
+  // Somebody else begins with it again.
+  many.onProgress({ done: 10, waiting: [], number: 1, arrived: 2 });
   commands.get("fetch").onProgress({ done: 2 ** 20 });
-  same(at("all-bar").value, (10 + 2 ** 20) / (2 ** 21 + 20), "when half of the large one has come");
+  same(at("all-bar").value, (15 + 2 ** 20) / (2 ** 21 + 20), "when half of the large one has come");
   at("cancel-all").click();
   same(told.map(({ type, list, file: { name } = {} }) => [type, list ?? name]), [["leave", many.command.list], ["leave", "9.txt"]], "all are cancelled");
   many.onProgress({ done: 20, waiting: [], number: 1, blob: new Blob(["0123456789"]) });

@@ -35,7 +35,7 @@ async function records({ bytes, links, file }, { peer, offset, end, key }) {
 }
 
 /** Lets a page fetch a file from holders that `mayAnswer` waits for. Returns what becomes of it. */
-async function fetched(made, hits, mayAnswer) {
+async function fetched(made, hits, mayAnswer, onProgress = () => {}) {
   const requests = new Map();
   const ask = async ({ hit: { peer }, offset, end }) => {
     await mayAnswer(peer);
@@ -63,13 +63,29 @@ async function fetched(made, hits, mayAnswer) {
   };
   try {
     const session = { url: "", member: "me", token: new Uint8Array(32) };
-    return await new Downloads(0, ask, () => session).fetch(hits, 0, () => {});
+    return await new Downloads(0, ask, () => session).fetch(hits, 0, onProgress);
   } finally {
     globalThis.WebSocket = socket;
   }
 }
 
 const numbersOf = async ({ sha256 }) => (await (await Parts.open()).begin(sha256, 0)).map(({ number }) => number);
+
+/** A piece does not count twice, neither when it has come nor while two send it. */
+export async function progress() {
+  const file = await made();
+  const progressOf = async (...peers) => {
+    const told = [];
+    const hits = peers.map((peer) => ({ ...file.hits[0], peer }));
+    const { blob } = await fetched(file, hits, async () => {}, ({ done }) => told.push(done));
+    same([blob.size, Math.max(...told)], [BYTES, BYTES], "all of it");
+    const steps = told.map((done, at) => done - (told[at - 1] ?? 0));
+    // What one has sent while its piece was kept is shown with what comes from another one.
+    same(steps.filter((bytes) => bytes > peers.length * CHUNK_BYTES), [], "more than a chunk of each at once");
+  };
+  await progressOf("a");
+  await progressOf("a", "b");
+}
 
 /** What a liar has sent is not kept once that is known. */
 export async function liars() {
