@@ -15,6 +15,8 @@ const FILES_LEAST = 16;
  * @typedef {{number: number, content?: Blob, isRight?: boolean, why?: string}} Came
  */
 
+export const NOBODY = "Nobody who has it is here now.";
+
 /** Many files. Holders have names. */
 export class Batches {
   /** For each file, who may have it, whether it is here, and why somebody has not sent it. */ #wanted;
@@ -25,7 +27,10 @@ export class Batches {
 
   /** @param {object[][]} wanted For each file, the hits of its holders. */
   constructor(wanted) {
-    this.#wanted = wanted.map((hits) => ({ file: hits[0].file, holders: new Set(hits.map(({ peer }) => peer)), isHere: false, why: null }));
+    this.#wanted = wanted.map((hits) => {
+      const holders = new Set(hits.filter(({ online }) => online).map(({ peer }) => peer));
+      return { file: hits[0].file, holders, isHere: false, why: holders.size > 0 ? null : NOBODY };
+    });
   }
 
   /** Whether nothing more can come. */
@@ -85,7 +90,7 @@ export class Batches {
     this.#asked.delete(holder);
   }
 
-  /** Takes a file. @param {string} holder @param {Came} came @returns {boolean} Whether it is new and right. */
+  /** Takes a file. @param {string | null} holder Null if it was here before. @param {Came} came @returns {boolean} Whether it is new and right. */
   arrived(holder, { number, content, isRight, why }) {
     const wanted = this.#wanted[number];
     this.#asked.get(holder)?.delete(number);
@@ -98,7 +103,7 @@ export class Batches {
     if (!isRight || wanted.isHere) return false;
     wanted.isHere = true;
     this.bytes += content.size;
-    this.shares.set(holder, (this.shares.get(holder) ?? 0) + content.size);
+    if (holder !== null) this.shares.set(holder, (this.shares.get(holder) ?? 0) + content.size);
     for (const numbers of this.#asked.values()) numbers.delete(number);
     return true;
   }

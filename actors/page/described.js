@@ -40,6 +40,17 @@ export async function described(ask, pattern, from, me) {
   return matches.length > 0 ? { matches } : { error: `${from === "" ? "Nobody else shares a" : `${from} shares no`} file that is called like this with you.` };
 }
 
+/**
+ * An earlier list. @param {object[]} matches As `described` has given them. @param {object[]} now The same of the list now.
+ * @returns {object[]} The same files, with those who have them now. Of others, what is on the disk can still be used.
+ */
+export function refreshed(matches, now) {
+  const nameOf = ({ hits: [{ file }] }) => `${hex(file.sha256)} ${file.bytes} ${file.name}`;
+  const found = new Map(now.map((match) => [nameOf(match), match.hits]));
+  const away = ({ hits }) => hits.map((hit) => ({ ...hit, online: false }));
+  return matches.map((match) => ({ ...match, hits: found.get(nameOf(match)) ?? away(match) }));
+}
+
 const tooMany = (count) =>
   ({ error: `${count} files are called like that. Narrow the pattern to at most ${FILES_MAX}, or use the program peer.` });
 

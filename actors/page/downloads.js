@@ -2,15 +2,16 @@
 // holder: so each part is checked when it arrives, and the file is never in memory as a whole. Small files of a list come many at
 // a time over one connection.
 
-import { Batches } from "./batches.js";
+import { Batches, NOBODY } from "./batches.js";
 import { equal, hex } from "./bytes.js";
 import { ordinal } from "./text.js";
 import { Gather, Later, receivePieces, Refused, Silent } from "./gather.js";
-import { linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
+import { FIRST_LINK, linkBehind, PIECE_BYTES, piecesOf, totalBehind } from "./pieces.js";
 import { Parts } from "./parts.js";
 import { REFUSALS } from "./files.js";
 import { Plan } from "./plan.js";
 import { receiveFiles } from "./transfer.js";
+import { sha256 as digest } from "./crypto.js";
 
 /** Browsers have less room for what pages make than for what they save. */
 const FILE_BYTES_MAX = 2 ** 32;
@@ -100,14 +101,30 @@ export class Downloads {
     this.#stops.get(list ?? hex(file.sha256))?.abort();
   }
 
+  /** The lists that can be continued. @returns {Promise<object[]>} */
+  async lists() {
+    return (await (await this.#parts)?.lists().catch(() => [])) ?? [];
+  }
+
+  /** Keeps what is fetched together. @param {string} list An id. @param {object} kept Of which files, and by which pattern. @param {number} unix Now. */
+  async keepList(list, kept, unix) {
+    await (await this.#parts)?.keepList(list, { ...kept, begun: unix, isSaved: false }).catch(() => {});
+  }
+
+  /** Forgets a list, soon if it `isSaved`: what is being saved is needed until then. @param {string} list An id. @param {boolean} isSaved */
+  async forgetList(list, isSaved) {
+    const parts = await this.#parts;
+    await (isSaved ? parts?.listSaved(list) : parts?.forgetList(list))?.catch(() => {});
+  }
+
   /**
-   * Fetches many small files from all who have them. One that has come is given out at once.
-   * @param {string} list An id. @param {object[][]} wanted For each file, the hits of its holders.
+   * Fetches many small files from all who have them. One that has come is given out at once, and kept.
+   * @param {string} list An id. @param {object[][]} wanted For each file, the hits of its holders. @param {number} unix Now.
    * @param {(progress: {done: number, waiting: string[], number?: number, blob?: Blob, arrived?: number}) => void} onProgress `number`: which
    *   file has come, or how many bytes of it.
    * @returns {Promise<{errors: {number: number, error: string}[], shares: [string, number][], liars: string[]}>} What has not come.
    */
-  async fetchMany(list, wanted, onProgress) {
+  async fetchMany(list, wanted, unix, onProgress) {
     const stop = new AbortController();
     this.#stops.set(list, stop);
     const batches = new Batches(wanted);
@@ -129,13 +146,32 @@ export class Downloads {
       const arrived = (at, { refusal, ...came }) => take({ number: numbers[at], why: refusal && `${peer} ${REFUSALS[refusal]}.`, ...came });
       return receiveFiles(this.#session(), { ...ready, files, signal }, arrived, onArriving);
     };
-    const keep = async ({ number, content }) => progress({ number, blob: content });
-    const peers = new Set(wanted.flat().map(({ peer }) => peer));
+    const parts = await this.#parts;
+    const writes = [];
+    const keep = async ({ number, content }) => {
+      progress({ number, blob: content });
+      // The next file need not wait for this one.
+      writes.push(parts?.keep(batches.file(number).sha256, 0, { from: FIRST_LINK, content }).catch(() => {}));
+    };
+    await this.#restoreMany(parts, batches, unix, progress);
+    const peers = new Set(wanted.flat().filter(({ online }) => online).map(({ peer }) => peer));
     const gather = new Gather(batches, { receive, keep, slow: (peer) => waits.slow(peer) }, stop.signal);
     const failed = await gather.fetch([...peers].map((peer) => ({ peer }))).then(() => null, reason);
+    await Promise.all(writes);
     this.#stops.delete(list);
     const errors = batches.missing.map(({ number, why }) => ({ number, error: stop.signal.aborted ? "Cancelled." : why ?? failed }));
     return { errors, shares: [...batches.shares], liars: [...batches.liars] };
+  }
+
+  /** Uses what is here of many files. It is hashed again, because the disk may have damaged it. */
+  async #restoreMany(parts, batches, unix, progress) {
+    const wanted = batches.missing.map(({ number }) => batches.file(number).sha256);
+    const contents = (await parts?.beginMany(wanted, unix).catch(() => null)) ?? [];
+    for (const [number, content] of contents.entries()) {
+      const bytes = await content?.arrayBuffer().catch(() => null);
+      const isRight = bytes && equal(await digest(new Uint8Array(bytes)), wanted[number]);
+      if (isRight && batches.arrived(null, { number, content, isRight })) progress({ number, blob: content });
+    }
   }
 
   /** Receives one of many files, which is a piece by itself, from a holder that is too old to send many. */
@@ -147,12 +183,13 @@ export class Downloads {
 
   /**
    * Fetches a file, and checks all of it before it is given out.
-   * @param {object[]} hits What was found, of each holder to ask. @param {number} unix Now.
+   * @param {object[]} hits What was found, of each holder to ask, if it is here. @param {number} unix Now. @param {boolean} isListed Whether to
+   *   keep it until its list is forgotten.
    * @param {(progress: {done: number, waiting?: string[]}) => void} onProgress `waiting`: which holders cannot send now, and why.
    * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], error?: string, kept?: number}>} How much has come
    *   from whom, and who has sent something else. If it failed, how many bytes are kept.
    */
-  async fetch(hits, unix, onProgress) {
+  async fetch(hits, unix, isListed, onProgress) {
     const asked = byLength(hits)[0];
     if (isTooLarge(asked[0].file)) return { error: TOO_LARGE };
     const { file: { bytes, sha256 } } = asked[0];
@@ -163,10 +200,12 @@ export class Downloads {
     const parts = await this.#parts;
     // What a liar has sent would only be fetched again by the next transfer.
     const plan = new Plan(bytes, sha256, (numbers) => parts?.drop(sha256, numbers).catch(() => {}));
-    const download = { plan, parts, kept: new Map(), signal: stop.signal, onProgress };
+    const download = { file: asked[0].file, plan, parts, kept: new Map(), signal: stop.signal, onProgress };
     try {
       await this.#restore(download, (await parts?.begin(sha256, unix).catch(() => [])) ?? [], bytes);
-      await this.#gather(download, asked.slice(0, HOLDERS_MAX));
+      const here = asked.filter(({ online }) => online).slice(0, HOLDERS_MAX);
+      if (here.length === 0 && !plan.isDone) throw new Refused(NOBODY);
+      await this.#gather(download, here);
     } catch (error) {
       const kept = plan.bytesOf(download.kept);
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
@@ -174,7 +213,7 @@ export class Downloads {
     } finally {
       this.#stops.delete(id);
     }
-    await parts?.forget(sha256).catch(() => {});
+    if (!isListed) await parts?.forget(sha256).catch(() => {});
     return { blob: new Blob(plan.contents()), shares: [...plan.shares], liars: [...plan.liars] };
   }
 
@@ -190,13 +229,13 @@ export class Downloads {
   }
 
   /** Fetches what is missing from all these holders. */
-  async #gather({ plan, parts, kept, signal, onProgress }, hits) {
+  async #gather({ file: { bytes, sha256 }, plan, parts, kept, signal, onProgress }, hits) {
     /** How much of the next piece of each holder is here. */
     const arriving = new Map();
     const show = () => {
       const done = [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes);
       // At the end, several may send the same piece.
-      onProgress({ done: Math.min(done, hits[0].file.bytes), waiting: waits.texts });
+      onProgress({ done: Math.min(done, bytes), waiting: waits.texts });
     };
     const waits = new Waits(show);
     const receive = async (hit, { offset, end, isWhole: isOld }, stop, take, begins) => {
@@ -219,7 +258,7 @@ export class Downloads {
     };
     const keep = async ({ number, from, content }) => {
       // Without room, the transfer goes on, and what comes from now on is not kept.
-      const isKept = await parts?.keep(hits[0].file.sha256, number, { from, content }).then(() => true, () => false);
+      const isKept = await parts?.keep(sha256, number, { from, content }).then(() => true, () => false);
       if (isKept) kept.set(number, content);
     };
     await new Gather(plan, { receive, keep, slow: (peer) => waits.slow(peer) }, signal).fetch(hits);

@@ -30,15 +30,17 @@ export class HitView {
   /** The link that saves the file, when it was fetched. @type {HTMLElement | null} */ link = null;
   /** The file, as long as it can be saved. @type {Blob | null} */ blob = null;
   #onProgress;
+  /** Whether it is kept until the list is forgotten of which it is. */ #isListed;
   /** The buttons that cannot be used while it is being fetched. @type {HTMLElement[] | null} */ #paused = null;
 
   /**
    * @param {import("./tabs.js").Tabs} tabs @param {{holders: number, hits: object[]}} match
-   * @param {() => void} [onProgress] Called when more of it is here.
+   * @param {() => void} [onProgress] If it is one of many: called when more of it is here.
    */
-  constructor(tabs, { holders, hits }, onProgress = () => {}) {
+  constructor(tabs, { holders, hits }, onProgress) {
     const groups = byLength(hits);
-    [this.#tabs, this.#hits, this.#onProgress] = [tabs, groups.flat().filter(({ isOwn }) => !isOwn), onProgress];
+    [this.#tabs, this.#hits, this.#isListed] = [tabs, groups.flat().filter(({ isOwn }) => !isOwn), onProgress !== undefined];
+    this.#onProgress = onProgress ?? (() => {});
     const [[{ file }]] = groups;
     this.file = file;
     this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
@@ -67,9 +69,12 @@ export class HitView {
     );
   }
 
-  /** @returns {object[]} What was found, of those who can be asked. Empty if it was fetched or is being fetched. */
+  /**
+   * @returns {object[]} What was found, also of those who are away, because it may be on the disk. Empty if it was fetched or is being
+   *   fetched, or cannot be.
+   */
   get wanted() {
-    return this.#paused === null && this.link === null ? this.#hits.filter(isUsable) : [];
+    return this.#paused === null && this.link === null ? this.#hits.filter(({ file }) => !isTooLarge(file)) : [];
   }
 
   /** @returns {number} How many bytes of it are here. */
@@ -116,12 +121,13 @@ export class HitView {
 
   async #fetch(hits) {
     const [{ file }] = hits;
-    const from = hits.length > 1 ? ` from ${hits.length} holders` : "";
+    const holders = hits.filter(isUsable).length;
+    const from = holders > 1 ? ` from ${holders} holders` : "";
     this.begins();
     this.#cancel.hidden = false;
     this.#says("Asking for the file.", "Cancel");
-    const answer = await this.#tabs.ask({ type: "fetch", hits }, ({ done, waiting = [] }) => {
-      if (waiting.length === hits.length) this.#says(waiting.join(" "), "Leave the queue");
+    const answer = await this.#tabs.ask({ type: "fetch", hits, isListed: this.#isListed }, ({ done, waiting = [] }) => {
+      if (waiting.length > 0 && waiting.length === holders) this.#says(waiting.join(" "), "Leave the queue");
       else this.#says([`Fetching the file${from}.`, ...waiting].join(" "), "Cancel");
       this.arriving(done);
     });

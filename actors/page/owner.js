@@ -97,6 +97,12 @@ export class Owner {
         return this.#fetch(command, reply);
       case "leave":
         return this.#downloads.cancel(command);
+      case "lists":
+        return reply({ lists: await this.#downloads.lists() });
+      case "keep list":
+        return this.#downloads.keepList(command.list, command.kept, CLOCK.unix());
+      case "forget list":
+        return this.#downloads.forgetList(command.list, command.isSaved);
       case "block":
       case "cancel":
       case "forget":
@@ -202,10 +208,10 @@ export class Owner {
     this.#set({ shared: shared.map(({ name, bytes, keywords }) => ({ name, bytes, keywords })) });
   }
 
-  async #fetch({ type, hits, list, wanted }, reply) {
+  async #fetch({ type, hits, isListed, list, wanted }, reply) {
     if (this.live.connection !== "online") return reply({ error: "You are offline. Fetch files when you are connected." });
-    if (type === "fetch many") return reply(await this.#downloads.fetchMany(list, wanted, reply));
-    return reply(await this.#downloads.fetch(hits, CLOCK.unix(), reply));
+    if (type === "fetch many") return reply(await this.#downloads.fetchMany(list, wanted, CLOCK.unix(), reply));
+    return reply(await this.#downloads.fetch(hits, CLOCK.unix(), isListed, reply));
   }
 
   /** Requests a file, pieces of it, or many files, and waits until the holder sends them. See `Downloads`. */

@@ -1,7 +1,8 @@
 // The files whose names a pattern describes: their list, and fetching all of them.
 
 import { HitView, senders } from "./hitview.js";
-import { described } from "./described.js";
+import { described, refreshed } from "./described.js";
+import { EarlierView, lockOf } from "./earlierview.js";
 import { hex } from "./bytes.js";
 import { isForMany } from "./downloads.js";
 import { onSubmit } from "./forms.js";
@@ -18,15 +19,23 @@ export class PatternView {
   #tabs;
   /** The name of this peer. */ #me = "";
   /** What is listed. @type {HitView[]} */ #views = [];
+  /** What was listed of those that the button fetches. @type {object[]} */ #matches = [];
   /** Those that the button fetches. @type {HitView[]} */ #all = [];
-  #saving = new SaveView(() => this.#fetched.map(({ file, blob }) => ({ name: file.name, blob })));
+  /** By what they were listed, and an id. @type {{id: string, pattern: string, from: string}} */ #what;
+  /** Lets go of the lock of the list. */ #unlock = () => {};
+  #earlier;
+  #saving = new SaveView(
+    () => this.#fetched.map(({ file, blob }) => ({ name: file.name, blob })),
+    () => this.#saved(),
+  );
   /** What cancels fetching all. */ #stop = new AbortController();
   /** Which list is the newest: answers for earlier ones are not shown. */ #list = 0;
 
   /** @param {import("./tabs.js").Tabs} tabs */
   constructor(tabs) {
     this.#tabs = tabs;
-    onSubmit("pattern-form", () => this.#show(at("pattern").value, at("holder").value));
+    this.#earlier = new EarlierView(tabs, (list) => this.#resume(list));
+    onSubmit("pattern-form", () => this.#show({ id: crypto.randomUUID(), pattern: at("pattern").value, from: at("holder").value }));
     at("fetch-all").addEventListener("click", () => this.#fetchAll());
     at("cancel-all").addEventListener("click", () => this.#cancelAll());
   }
@@ -36,13 +45,42 @@ export class PatternView {
   }
 
   /** @param {import("./owner.js").Live} live */
-  changed({ name = "" }) {
-    this.#me = name;
+  changed(live) {
+    this.#me = live.name ?? "";
+    this.#earlier.changed(live);
   }
 
-  async #show(pattern, from) {
+  /** What was fetched is saved. If something is missing, it may still be continued. */
+  #saved() {
+    const isAll = this.#all.every(({ link }) => link !== null);
+    if (isAll) this.#tabs.tell({ type: "forget list", list: this.#what.id, isSaved: true });
+  }
+
+  async #show(what) {
+    const answer = await this.#ask(what);
+    if (answer === null) return;
+    const { error, matches = [] } = answer;
+    at("pattern-said").textContent = readable(error ?? this.#count(matches));
+    this.#fill(matches);
+  }
+
+  /** Continues a list of an earlier visit: what was fetched is on the disk. */
+  async #resume({ id, pattern, from, matches }) {
+    [at("pattern").value, at("holder").value] = [pattern, from];
+    const answer = await this.#ask({ id, pattern, from });
+    if (answer === null) return;
+    this.#fill(refreshed(matches, answer.matches ?? []));
+    await this.#fetchAll();
+  }
+
+  /** Asks for a new list, in place of the one that is shown. @returns {Promise<object | null>} null if another one was asked for meanwhile. */
+  async #ask(what) {
+    const { id, pattern, from } = what;
     this.#list += 1;
     const list = this.#list;
+    this.#what = what;
+    this.#unlock();
+    navigator.locks.request(lockOf(id), () => new Promise((resolve) => (this.#unlock = resolve)));
     // Those that were not begun are not fetched any more.
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -53,9 +91,12 @@ export class PatternView {
     for (const id of ["fetch-all", "cancel-all", "all-bar"]) at(id).hidden = true;
     at("pattern-said").textContent = "Asking for the list.";
     const ask = (query) => this.#tabs.ask({ type: "names", query });
-    const { error, matches = [] } = await described(ask, pattern, from, this.#me);
-    if (list !== this.#list) return;
-    at("pattern-said").textContent = readable(error ?? this.#count(matches));
+    const answer = await described(ask, pattern, from, this.#me);
+    return list === this.#list ? answer : null;
+  }
+
+  #fill(matches) {
+    this.#matches = matches.filter(({ isAmbiguous }) => !isAmbiguous);
     this.#views = matches.map((match) => new HitView(this.#tabs, match, () => this.#progress()));
     this.#all = this.#views.filter((_, number) => !matches[number].isAmbiguous);
     at("described").append(...this.#views.map((view) => view.element));
@@ -80,6 +121,8 @@ export class PatternView {
     const all = this.#all;
     const stop = new AbortController();
     this.#stop = stop;
+    const { id, ...what } = this.#what;
+    this.#tabs.tell({ type: "keep list", list: id, kept: { ...what, matches: this.#matches } });
     at("fetch-all").disabled = true;
     at("cancel-all").hidden = at("all-bar").hidden = false;
     this.#progress();

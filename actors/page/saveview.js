@@ -15,13 +15,14 @@ export const saveLink = (blob, name, text = name) =>
 /** The button that saves all. */
 export class SaveView {
   #files;
+  #onSaved;
   /** The folder from which they are. */ #folder = "";
   /** What can be saved. @type {HTMLElement[]} */ #links = [];
   /** Which list is the newest. */ #list = 0;
 
-  /** @param {() => {name: string, blob: Blob}[]} files What was fetched of the list. */
-  constructor(files) {
-    this.#files = files;
+  /** @param {() => {name: string, blob: Blob}[]} files What was fetched of the list. @param {() => void} onSaved Called when all of that is saved. */
+  constructor(files, onSaved) {
+    [this.#files, this.#onSaved] = [files, onSaved];
     at("save-all").addEventListener("click", () => this.#save());
   }
 
@@ -63,6 +64,7 @@ export class SaveView {
     at("save-all").disabled = false;
     at("save-bar").hidden = true;
     this.#says(files.length - unread.length, unread);
+    if (unread.length === 0) this.#onSaved();
   }
 
   #says(count, unread) {

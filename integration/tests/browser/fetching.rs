@@ -341,7 +341,8 @@ fn the_files_of_a_pattern_are_listed_and_fetched() {
     page.wait("document.getElementById('pattern-said').textContent === '2 of 2 file(s) are fetched.'");
     page.click("#save-all");
     let files = unpacked(&downloaded(&downloads, "lectures.zip"));
-    let expected = ["lectures/1.txt", "lectures/2.txt"].map(|name| (name.to_owned(), name.as_bytes().to_vec()));
+    let expected =
+        ["lectures/1.txt", "lectures/2.txt"].map(|name| (name.to_owned(), name.as_bytes().to_vec()));
     assert_eq!(files, expected.into());
 }
 

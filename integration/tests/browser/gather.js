@@ -269,7 +269,7 @@ export async function telling() {
     onPlace(peer === "a" ? 3 : 1);
     throw new Refused(`${peer} has nothing.`);
   };
-  const waiting = new Downloads(0, ask, () => ({})).fetch(hits, 0, (progress) => told.push(progress.waiting ?? []));
+  const waiting = new Downloads(0, ask, () => ({})).fetch(hits, 0, false, (progress) => told.push(progress.waiting ?? []));
   same((await waiting).liars, [], "who has lied");
   const both = ["a is busy; you are 3rd in the queue.", "b is busy; you are 1st in the queue."];
   same(told.slice(0, 2), [both.slice(0, 1), both], "who waits");
@@ -332,7 +332,7 @@ export async function lengths() {
   same(asked, [["a", "b"]], "who is asked together");
   const wanted = [];
   const downloads = new Downloads(0, async ({ hit: { peer } }) => (wanted.push(peer), Promise.reject(new Refused("no"))), () => ({}));
-  await downloads.fetch(hits, 0, () => {});
+  await downloads.fetch(hits, 0, false, () => {});
   same(wanted.sort(), ["a", "b"], "who is asked for pieces of one length");
 }
 

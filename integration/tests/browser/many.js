@@ -4,10 +4,13 @@ import { fileAnswer, manyRequest } from "/switchboard/protocol.js";
 import { decode, encode } from "/switchboard/postcard.js";
 import { Gather, Later, Refused, Silent } from "/switchboard/gather.js";
 import { Batches } from "/switchboard/batches.js";
-import { described } from "/switchboard/described.js";
+import { described, refreshed } from "/switchboard/described.js";
 import { Downloads } from "/switchboard/downloads.js";
 import { Files } from "/switchboard/files.js";
+import { Parts } from "/switchboard/parts.js";
 import { PatternView } from "/switchboard/patternview.js";
+import { sha256 } from "/switchboard/crypto.js";
+import { utf8 } from "/switchboard/bytes.js";
 import { same } from "/test/check.js";
 
 const digest = (number) => new Uint8Array(32).fill(number);
@@ -59,7 +62,7 @@ export function batches() {
 
 /** Requests are no longer than can be sealed. */
 export function bounds() {
-  const long = (number) => [{ peer: "a", file: { ...file(number), name: `${number}`.padStart(255, "x") } }];
+  const long = (number) => [{ peer: "a", online: true, file: { ...file(number), name: `${number}`.padStart(255, "x") } }];
   const files = new Batches(range(0, 2000).map(long));
   const { numbers } = files.give("a", 1);
   same(numbers, range(0, Math.floor((48 << 10) / (34 + 255))), "long names");
@@ -153,7 +156,7 @@ export async function failing() {
     return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Refused("taken back"))));
   };
   const downloads = new Downloads(0, ask, () => ({}));
-  const failed = await downloads.fetchMany("1", wanted(2, "b"), (progress) => told.push(progress));
+  const failed = await downloads.fetchMany("1", wanted(2, "b"), 0, (progress) => told.push(progress));
   const both = (error) => [0, 1].map((number) => ({ number, error }));
   same(failed, { errors: both("b has none of them."), shares: [], liars: [] }, "nobody sends them");
   // A holder that has none of the first files may have others.
@@ -164,16 +167,38 @@ export async function failing() {
     return waiting(signal);
   };
   const others = new Downloads(0, refusing, () => ({}));
-  const partly = others.fetchMany("3", wanted(40, "a", "b"), () => {});
+  const partly = others.fetchMany("3", wanted(40, "a", "b"), 0, () => {});
   while (first.length < 2) await new Promise((resolve) => setTimeout(resolve));
   others.cancel({ list: "3" });
   await partly;
   same(first, ["0.txt", "32.txt"], "what is asked for after a refusal");
-  const fetching = downloads.fetchMany("2", wanted(2, "a", "c"), (progress) => told.push(progress));
+  const fetching = downloads.fetchMany("2", wanted(2, "a", "c"), 0, (progress) => told.push(progress));
   while (told.at(-1).waiting.length === 0) await new Promise((resolve) => setTimeout(resolve));
   same(told.at(-1), { done: 0, waiting: ["a is away."] }, "what is said meanwhile");
   downloads.cancel({ list: "2" });
   same((await fetching).errors, both("Cancelled."), "they are cancelled");
+}
+
+/** What was fetched by an earlier page is used from the disk, if it is right, also if nobody is here. */
+export async function earlier() {
+  const digests = await Promise.all(["a", "b"].map((text) => sha256(utf8(text + crypto.randomUUID()))));
+  const content = utf8(crypto.randomUUID());
+  const right = await sha256(content);
+  const parts = await Parts.open();
+  await parts.keep(right, 0, { from: right, content: new Blob([content]) });
+  await parts.keep(digests[0], 0, { from: right, content: new Blob(["damaged"]) });
+  const at = (peer, digest, online) => [{ peer, online, file: { name: `${peer}.txt`, bytes: content.length, sha256: digest } }];
+  const asked = [];
+  const ask = async ({ hit: { peer } }) => (asked.push(peer), Promise.reject(new Refused(`${peer} has none.`)));
+  const came = [];
+  const list = [at("a", digests[0], true), at("away", right, false), at("away", digests[1], false)];
+  const { errors, shares } = await new Downloads(0, ask, () => ({})).fetchMany("4", list, 0, ({ number }) => came.push(number));
+  const missing = [{ number: 0, error: "a has none." }, { number: 2, error: "Nobody who has it is here now." }];
+  same([errors, shares, asked, came.filter((number) => number !== undefined)], [missing, [], ["a"], [1]], "what is here");
+  const match = (...hits) => ({ holders: hits.length, hits, isAmbiguous: false });
+  const now = [match(hit("b", 1), hit("c", 1)), match({ ...hit("b", 2), file: { ...file(2), sha256: digest(9) } })];
+  const fresh = refreshed([match(hit("a", 1)), match(hit("a", 2))], now);
+  same(fresh.map(({ hits }) => hits.map(({ peer, online }) => `${peer} ${online}`)), [["b true", "c true"], ["a false"]], "who has them now");
 }
 
 /** The lists of one holder and of all, by what the server says. */
@@ -245,7 +270,9 @@ export async function viewing() {
   commands.get("fetch").onProgress({ done: 2 ** 20 });
   same(at("all-bar").value, (15 + 2 ** 20) / (2 ** 21 + 20), "when half of the large one has come");
   at("cancel-all").click();
-  same(told.map(({ type, list, file: { name } = {} }) => [type, list ?? name]), [["leave", many.command.list], ["leave", "9.txt"]], "all are cancelled");
+  const [{ type, kept }, ...left] = told;
+  same([type, kept.pattern, kept.matches.length], ["keep list", "*", 3], "what can be continued");
+  same(left.map(({ list, file: { name } = {} }) => list ?? name), [many.command.list, "9.txt"], "all are cancelled");
   many.onProgress({ done: 20, waiting: [], number: 1, blob: new Blob(["0123456789"]) });
   many.reply({ errors: [], shares: [["a", 12], ["b", 8]], liars: [] });
   commands.get("fetch").reply({ error: "Cancelled.", kept: 0 });

@@ -100,12 +100,15 @@ fn pieces_lead_from_link_to_link_and_to_the_digest() {
 
 #[test]
 fn only_what_may_be_right_is_kept_of_a_file() {
-    pass("parts", &["liars", "unstored", "progress"]);
+    pass("parts", &["liars", "unstored", "progress", "lists"]);
 }
 
 #[test]
 fn many_small_files_come_from_all_who_have_them() {
-    pass("many", &["batches", "bounds", "holders", "old", "requests", "failing", "lists", "viewing"]);
+    pass(
+        "many",
+        &["batches", "bounds", "holders", "old", "requests", "failing", "lists", "earlier", "viewing"],
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ async function fetched(made, hits, mayAnswer, onProgress = () => {}) {
   };
   try {
     const session = { url: "", member: "me", token: new Uint8Array(32) };
-    return await new Downloads(0, ask, () => session).fetch(hits, 0, onProgress);
+    return await new Downloads(0, ask, () => session).fetch(hits, 0, false, onProgress);
   } finally {
     globalThis.WebSocket = socket;
   }
@@ -123,4 +123,35 @@ export async function unstored() {
   };
   const { error, kept } = await fetched(file, file.hits.slice(0, 1), mayAnswer).finally(() => (Parts.prototype.keep = keep));
   same([error, kept, await numbersOf(file)], ["nothing more", 0, []], "nothing is kept");
+}
+
+const WEEK = 7 * 86_400;
+
+/** Which lists can be continued, what is here of them, and how long. */
+export async function lists() {
+  const parts = await Parts.open();
+  const files = await Promise.all([1, 2, 3].map(made));
+  const listOf = (...of) => ({ pattern: "*", from: "", begun: 0, isSaved: false, matches: of.map(({ hits }) => ({ holders: 2, hits })) });
+  const [one, two, saved] = Array.from({ length: 3 }, () => crypto.randomUUID());
+  await parts.keepList(one, listOf(files[0], files[1]));
+  await parts.keepList(two, { ...listOf(files[2]), begun: 1 });
+  const keep = async ({ sha256, links, bytes }, count) => {
+    await parts.begin(sha256, WEEK);
+    const piece = (number) => ({ from: links[number], content: new Blob([bytes.slice(number * PIECE_BYTES, (number + 1) * PIECE_BYTES)]) });
+    for (let number = 0; number < count; number += 1) await parts.keep(sha256, number, piece(number));
+  };
+  await keep(files[0], 9);
+  await keep(files[1], 8);
+  const known = async () => (await parts.lists()).filter(({ id }) => [one, two, saved].includes(id)).map(({ id, here }) => [id, here]);
+  same(await known(), [[two, 0], [one, 1]], "the newest first");
+  await parts.keepList(saved, listOf(files[1]));
+  await parts.listSaved(saved);
+  same(await known(), [[two, 0], [one, 1]], "one that was saved");
+  same(await numbersOf(files[1]), [0, 1, 2, 3, 4, 5, 6, 7], "its file is there as long as the page is open");
+  await parts.forgetOld(WEEK);
+  same([await known(), await numbersOf(files[1])], [[[two, 0], [one, 1]], []], "when the page is opened again");
+  await parts.forgetOld(WEEK + 1);
+  same([await known(), await numbersOf(files[0])], [[[two, 0]], []], "after a week");
+  await parts.forgetList(two);
+  same(await known(), [], "one that a person forgets");
 }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use integration::Peer;
-use integration::browser::{Drive as _, Tab};
+use integration::browser::Tab;
 
 use crate::page::{Page, Scene, downloaded};
 
 /// As many as the page lists.
 const MANY: usize = 500;
+/// Few enough to take seconds at the rate of their holder.
+const LIST: u8 = 20;
+const FILE_BYTES: usize = 64 << 10;
+/// Two pieces, so that it comes alone.
+const LARGE_BYTES: usize = (1 << 20) + 5;
 
 fn put_many(peer: &Peer) {
     for number in 0..MANY {
@@ -58,4 +63,59 @@ fn all_of_many_files_are_saved() {
     let expected =
         (0..MANY).map(|number| (format!("many/{number}.txt"), format!("file {number}").into_bytes()));
     assert_eq!(files, expected.collect());
+}
+
+#[test]
+fn a_list_is_continued_after_the_page_was_loaded_again() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    for number in 0..LIST {
+        b.put(&format!("notes/{number}.txt"), &[number; FILE_BYTES]);
+    }
+    b.put("notes/large.bin", &[7; LARGE_BYTES]);
+    b.put("keyword.txt", b"note, notes/**;");
+    let holder = b.start(&["share", "--up-limit", "512K"]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    page.submit("pattern-form", &[("pattern", "notes/*"), ("holder", "")]);
+    page.wait(&format!("document.querySelectorAll('#described li').length === {}", LIST + 1));
+    page.click("#fetch-all");
+    page.wait("document.querySelectorAll('#described a').length >= 5");
+    let before = holder.events("files_request", 1).len();
+
+    let fetched = || {
+        page.wait("document.querySelectorAll('#earlier li').length === 1");
+        page.text("earlier")
+    };
+    page.tab.reload();
+    page.connected();
+    let said = fetched();
+    assert!(said.starts_with("notes/*, from an earlier visit: ") && !said.contains(" 0 of "), "{said}");
+    page.click("#earlier button");
+    let all = format!("{0} of {0} file(s) are fetched.", LIST + 1);
+    page.wait(&format!("document.getElementById('pattern-said').textContent === '{all}'"));
+    let again = &holder.events("files_request", before + 1)[before..];
+    let again: u64 = again.iter().map(|request| request["files"].as_u64().expect("it is a number")).sum();
+    assert!(again <= u64::from(LIST) - 5, "{again} files are requested again");
+
+    // What was fetched does not need its holder any more, until it is saved.
+    holder.kill();
+    page.tab.reload();
+    page.connected();
+    let here = format!("{0} of {0} file(s) are here", LIST + 1);
+    assert!(fetched().contains(&here), "{}", fetched());
+    page.click("#earlier button");
+    page.wait(&format!("document.getElementById('pattern-said').textContent === '{all}'"));
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    page.click("#save-all");
+    let files = unpacked(&downloaded(&downloads, "notes.zip"));
+    let content = |name: &str| files.get(name).map(Vec::as_slice);
+    assert_eq!(files.len(), usize::from(LIST) + 1);
+    assert_eq!(content("notes/3.txt"), Some(&[3; FILE_BYTES][..]));
+    assert_eq!(content("notes/large.bin"), Some(&[7; LARGE_BYTES][..]));
+    page.tab.reload();
+    page.connected();
+    page.wait("'shown' in document.getElementById('earlier').dataset");
+    assert_eq!(page.text("earlier"), "");
 }
