@@ -40,6 +40,7 @@ export const byLength = (hits) =>
 /** Which holders cannot send now, and why. */
 class Waits {
   /** @type {Map<string, string>} */ #texts = new Map();
+  /** Whose part was left to the others. @type {Set<string>} */ slowOnes = new Set();
   #onChange;
 
   constructor(onChange) {
@@ -71,6 +72,7 @@ class Waits {
 
   /** @param {string} peer */
   slow(peer) {
+    this.slowOnes.add(peer);
     this.set(peer, `${peer} sends far slower than the others, so they send the rest.`);
   }
 }
@@ -82,6 +84,7 @@ const reason = (error) => (error instanceof Refused || error instanceof Later ? 
 export class Downloads {
   #ask;
   #session;
+  #find;
   /** Null if the browser does not keep any. @type {Promise<Parts | null>} */ #parts;
   /** What cancels a download, by digest in hex, or by the id of a list. @type {Map<string, AbortController>} */ #stops = new Map();
 
@@ -90,9 +93,10 @@ export class Downloads {
    * @param {(wanted: {hit: object, offset?: number, end?: number, files?: object[]}, signal: AbortSignal, onPlace: (place: number) => void)
    *   => Promise<{transfer: Uint8Array, key: Uint8Array}>} ask Requests a file, or pieces of it up to `end`, or many files.
    * @param {() => object} session The joined one.
+   * @param {(sha256: Uint8Array) => Promise<object[]>} [find] Finds hits of a content at others.
    */
-  constructor(unix, ask, session) {
-    [this.#ask, this.#session] = [ask, session];
+  constructor(unix, ask, session, find = async () => []) {
+    [this.#ask, this.#session, this.#find] = [ask, session, find];
     this.#parts = Parts.open().then((parts) => parts.forgetOld(unix).then(() => parts)).catch(() => null);
   }
 
@@ -122,7 +126,8 @@ export class Downloads {
    * @param {string} list An id. @param {object[][]} wanted For each file, the hits of its holders. @param {number} unix Now.
    * @param {(progress: {done: number, waiting: string[], number?: number, blob?: Blob, arrived?: number}) => void} onProgress `number`: which
    *   file has come, or how many bytes of it.
-   * @returns {Promise<{errors: {number: number, error: string}[], shares: [string, number][], liars: string[]}>} What has not come.
+   * @returns {Promise<{errors: {number: number, error: string}[], shares: [string, number][], liars: string[], slow: string[]}>} What has not
+   *   come.
    */
   async fetchMany(list, wanted, unix, onProgress) {
     const stop = new AbortController();
@@ -160,7 +165,7 @@ export class Downloads {
     await Promise.all(writes);
     this.#stops.delete(list);
     const errors = batches.missing.map(({ number, why }) => ({ number, error: stop.signal.aborted ? "Cancelled." : why ?? failed }));
-    return { errors, shares: [...batches.shares], liars: [...batches.liars] };
+    return { errors, shares: [...batches.shares], liars: [...batches.liars], slow: [...waits.slowOnes] };
   }
 
   /** Uses what is here of many files. It is hashed again, because the disk may have damaged it. */
@@ -186,8 +191,8 @@ export class Downloads {
    * @param {object[]} hits What was found, of each holder to ask, if it is here. @param {number} unix Now. @param {boolean} isListed Whether to
    *   keep it until its list is forgotten.
    * @param {(progress: {done: number, waiting?: string[]}) => void} onProgress `waiting`: which holders cannot send now, and why.
-   * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], error?: string, kept?: number}>} How much has come
-   *   from whom, and who has sent something else. If it failed, how many bytes are kept.
+   * @returns {Promise<{blob?: Blob, shares?: [string, number][], liars?: string[], slow?: string[], error?: string, kept?: number}>}
+   *   How much has come from whom, and who has sent something else, or far slower than the others. If it failed, how many bytes are kept.
    */
   async fetch(hits, unix, isListed, onProgress) {
     const asked = byLength(hits)[0];
@@ -200,12 +205,13 @@ export class Downloads {
     const parts = await this.#parts;
     // What a liar has sent would only be fetched again by the next transfer.
     const plan = new Plan(bytes, sha256, (numbers) => parts?.drop(sha256, numbers).catch(() => {}));
+    let slow = [];
     const download = { file: asked[0].file, plan, parts, kept: new Map(), signal: stop.signal, onProgress };
     try {
       await this.#restore(download, (await parts?.begin(sha256, unix).catch(() => [])) ?? [], bytes);
       const here = asked.filter(({ online }) => online).slice(0, HOLDERS_MAX);
       if (here.length === 0 && !plan.isDone) throw new Refused(NOBODY);
-      await this.#gather(download, here);
+      slow = await this.#gather(download, here);
     } catch (error) {
       const kept = plan.bytesOf(download.kept);
       const cancelled = kept > 0 ? "Cancelled." : "Cancelled. Nothing of it is kept.";
@@ -214,7 +220,7 @@ export class Downloads {
       this.#stops.delete(id);
     }
     if (!isListed) await parts?.forget(sha256).catch(() => {});
-    return { blob: new Blob(plan.contents()), shares: [...plan.shares], liars: [...plan.liars] };
+    return { blob: new Blob(plan.contents()), shares: [...plan.shares], liars: [...plan.liars], slow };
   }
 
   /** Uses what an earlier transfer has left. It is hashed again, because the disk may have damaged it. */
@@ -228,10 +234,11 @@ export class Downloads {
     }
   }
 
-  /** Fetches what is missing from all these holders. */
+  /** Fetches what is missing from all these holders. Returns those that were slow. */
   async #gather({ file: { bytes, sha256 }, plan, parts, kept, signal, onProgress }, hits) {
     /** How much of the next piece of each holder is here. */
     const arriving = new Map();
+    const stopped = new Set();
     const show = () => {
       const done = [...arriving.values()].reduce((sum, bytes) => sum + bytes, plan.bytes);
       // At the end, several may send the same piece.
@@ -254,13 +261,24 @@ export class Downloads {
         return take(piece);
       };
       const job = { ...ready, file, offset, end, isWhole, signal: stop };
-      await receivePieces(this.#session(), job, takeWhole, onArriving).finally(() => arriving.delete(peer));
+      await receivePieces(this.#session(), job, takeWhole, onArriving).finally(() => arriving.delete(peer)).catch((error) => {
+        stopped.add(peer);
+        throw error;
+      });
     };
     const keep = async ({ number, from, content }) => {
       // Without room, the transfer goes on, and what comes from now on is not kept.
       const isKept = await parts?.keep(sha256, number, { from, content }).then(() => true, () => false);
       if (isKept) kept.set(number, content);
     };
-    await new Gather(plan, { receive, keep, slow: (peer) => waits.slow(peer) }, signal).fetch(hits);
+    const others = async () => {
+      const isOther = ({ online, peer, file }) => online && file.bytes === bytes && hits.every((hit) => hit.peer !== peer);
+      const found = (await this.#find(sha256)).filter(isOther).slice(0, HOLDERS_MAX - hits.length);
+      if (found.length > 0) for (const peer of stopped) waits.set(peer, `${peer} has stopped sending.`);
+      for (const { peer } of found) waits.set(peer, `${peer} has it too, and is asked for the rest.`);
+      return found;
+    };
+    await new Gather(plan, { receive, keep, others, slow: (peer) => waits.slow(peer) }, signal).fetch(hits);
+    return [...waits.slowOnes];
   }
 }

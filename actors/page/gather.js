@@ -36,6 +36,7 @@ export class Later extends Error {
  *   Receives what the plan has given a holder. Calls `begins` when the holder sends, and waits for `take` with each piece or file.
  * @property {(piece: object) => Promise<void>} keep Called with each that may be right.
  * @property {(peer: string) => void} slow Called with a holder whose part is left to the others.
+ * @property {() => Promise<object[]>} [others] Finds hits of further holders.
  */
 
 /** What several holders are asked for, and what has arrived of it. */
@@ -50,6 +51,7 @@ export class Gather {
   /** Why the last transfer has failed. */ #failure = null;
   /** Those that are too old for these requests. @type {object[]} */ #silent = [];
   /** Aborted when nobody is needed any more. */ #over = new AbortController();
+  /** Called when a holder fails, and when nobody is asked any more. */ #onFailure = () => {};
 
   /**
    * @param {import("./plan.js").Plan | import("./batches.js").Batches} plan @param {Work} work
@@ -66,17 +68,30 @@ export class Gather {
 
   /** Receives all that is missing. @param {object[]} hits One for each holder. @throws {Error} Nobody is left to ask. */
   async fetch(hits) {
+    const hasFailed = new Promise((resolve) => (this.#onFailure = resolve));
     if (this.#plan.isDone || this.#signal.aborted) this.#over.abort();
     const stopComparing = this.#clock.every(COMPARE_EVERY, () => this.#compare());
     // A slow holder is better than none.
     for (let left = hits; left.length > 0; left = this.#slow.splice(0)) {
       const { length } = left;
-      await Promise.all(left.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, length))));
+      const asked = left.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, length)));
+      const others = left === hits && hasFailed.then(() => this.#askOthers(length));
+      await Promise.all(asked).then(this.#onFailure);
+      await others;
     }
     stopComparing();
     // Nobody else has them, so it does not matter that much of the file may come once more.
     for (const hit of this.#silent.splice(0)) await this.#ask(hit, () => this.#plan.giveOld(hit.peer));
     if (!this.#plan.isDone) throw this.#failure ?? new Refused("No holder is left that sends the right file.");
+  }
+
+  /** Asks others, once a holder has failed: it may not come back. */
+  async #askOthers(before) {
+    const { signal } = this.#over;
+    // The file may be complete before there is an answer.
+    const over = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    const others = signal.aborted ? [] : ((await Promise.race([over.then(() => []), this.#work.others?.()])) ?? []);
+    await Promise.all(others.map((hit) => this.#ask(hit, () => this.#plan.give(hit.peer, before + others.length))));
   }
 
   /** Leaves the part of slow holders to the others: one after the other, because the last one is compared with nobody. */
@@ -102,6 +117,7 @@ export class Gather {
       const error = await this.#askOnce(hit, run, () => ([failures, pauses] = [0, 0]));
       if (!error) continue;
       this.#failure = error;
+      this.#onFailure();
       if (error instanceof Silent) this.#silent.push(hit);
       if (!(error instanceof Later)) failures = error instanceof Refused ? FAILURES_MAX : failures + 1;
       else if (!error.isBusy) pauses += 1;

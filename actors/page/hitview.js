@@ -7,9 +7,10 @@ import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
 import { saveLink } from "./saveview.js";
 
 /** Who has sent what came from several. */
-export function senders(shares, liars) {
+export function senders(shares, liars, slow) {
   const parts = shares.map(([peer, bytes]) => `${size(bytes)} from ${peer}`);
-  return (parts.length > 1 ? `${parts.join(", ")}.` : "") + lies(liars, "; it was taken from others");
+  const late = slow.map((peer) => ` ${peer} was far slower than the others.`).join("");
+  return (parts.length > 1 ? `${parts.join(", ")}.` : "") + late + lies(liars, "; it was taken from others");
 }
 
 const lies = (liars, then) => liars.map((peer) => ` ${peer} has sent something else than this file${then}.`).join("");
@@ -149,7 +150,7 @@ export class HitView {
   }
 
   /** Shows what has become of it. @param {object} answer As that of `Downloads.fetch`. @param {object} [file] What was fetched. */
-  ends({ error, kept, blob, shares = [], liars = [] }, file = this.file) {
+  ends({ error, kept, blob, shares = [], liars = [], slow = [] }, file = this.file) {
     for (const button of this.#paused) button.disabled = false;
     // A hidden button cannot keep the focus.
     if (document.activeElement === this.#cancel) this.#paused[0].focus();
@@ -157,7 +158,7 @@ export class HitView {
     this.#bar.hidden = this.#cancel.hidden = true;
     const rest = kept > 0 ? ` ${size(kept)} of it are kept for a week. Fetch it again to continue.` : "";
     if (error) this.#said.replaceChildren(readable(error) + lies(liars, "") + rest);
-    else this.#said.replaceChildren(this.#offer(file, blob), ` ${senders(shares, liars)}`);
+    else this.#said.replaceChildren(this.#offer(file, blob), ` ${senders(shares, liars, slow)}`);
     this.#onProgress();
   }
 

@@ -1,12 +1,13 @@
 // The tab that is the peer: it has the identity, the engine and the connection. One tab of a browser at a time is.
 
-import { concat, hex } from "./bytes.js";
+import { concat, equal, hex } from "./bytes.js";
 import { Engine } from "./engine.js";
 import { Identity } from "./identity.js";
 import { makeIdentity, openBackup } from "./backup.js";
 import { claim, isKnown } from "./invitation.js";
 import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
+import { folded } from "./names.js";
 import { joinParts } from "./card.js";
 import { frameToServer, messageToPeer } from "./protocol.js";
 import { sendFile, sendFiles } from "./transfer.js";
@@ -48,7 +49,7 @@ export class Owner {
   /** The nonce of the connection that has joined. */ #token = null;
   /** What `readInvitation` gives, until it was used. It is never written down. @type {object | null} */ #invitation = null;
   /** What is shared while this tab is open. */ #shared = [];
-  #downloads = new Downloads(CLOCK.unix(), (...wanted) => this.#ask(...wanted), () => this.#ends());
+  #downloads = new Downloads(CLOCK.unix(), (...wanted) => this.#ask(...wanted), () => this.#ends(), (sha256) => this.#find(sha256));
   /** How many files were requested. */ #requests = 0;
   #notes = [];
   /** @type {Live} */ live = { phase: "starting" };
@@ -231,6 +232,13 @@ export class Owner {
       });
       this.#push({ type: "fetch", id, ...wanted, reply });
     });
+  }
+
+  /** Who else has a content, and is here. */
+  async #find(sha256) {
+    const { hits = [] } = await new Promise((reply) => this.#push({ type: "names", query: { type: "Digest", sha256 }, reply }));
+    // A server could send anything.
+    return hits.filter(({ peer, file }) => equal(file.sha256, sha256) && folded(peer) !== folded(this.#identity.name));
   }
 
   #ends() {

@@ -163,10 +163,10 @@ export class PatternView {
       // A screen reader says it again whenever it is set.
       if (at("pattern-said").textContent !== text) at("pattern-said").textContent = text;
     };
-    const { error, errors = wanted.map((_, number) => ({ number, error })), shares = [], liars = [] } =
+    const { error, errors = wanted.map((_, number) => ({ number, error })), shares = [], liars = [], slow = [] } =
       await this.#tabs.ask({ type: "fetch many", list, wanted }, arrived);
     for (const failed of errors) views[failed.number].ends(failed);
-    return ` ${senders(shares, liars)}`.trimEnd();
+    return ` ${senders(shares, liars, slow)}`.trimEnd();
   }
 
   #cancelAll() {

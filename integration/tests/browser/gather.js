@@ -343,3 +343,39 @@ export function sizes() {
   same(of(isTooLarge), sizes.slice(4).map(String), "too large");
   same(of(isForSeveral), sizes.slice(2, 4).map(String), "worth asking several holders");
 }
+
+/** A holder that leaves or lies in the middle, while others have the same content. */
+export async function leaving() {
+  const { sha256, pieces } = await made();
+  const gathered = async (fault) => {
+    const plan = new Plan(BYTES, sha256);
+    const asked = [];
+    const receive = async ({ peer }, wanted, signal, take) => {
+      asked.push(peer);
+      const isFaulty = peer === "a" && plan.bytes > 2 * PIECE_BYTES;
+      if (isFaulty && fault === "leaves") throw new Later("a is away", false);
+      for (const piece of pieces(wanted, isFaulty && fault === "lies" ? wanted.offset / PIECE_BYTES : -1)) await take(piece);
+    };
+    const others = async () => (asked.push("others"), [{ peer: "b" }]);
+    // Whoever is away is asked again only when the others have sent the rest.
+    const untilOver = (over) => new Promise((resolve) => over.addEventListener("abort", resolve));
+    const gather = new Gather(plan, { receive, keep: keepNothing, slow, others }, new AbortController().signal, clock(untilOver));
+    await gather.fetch([{ peer: "a" }]);
+    same(await digestOf(plan), sha256, `the file of one that ${fault}`);
+    return [asked.filter((name) => name === "others").length, [...plan.shares]];
+  };
+  const before = [["a", 2 * PIECE_BYTES + 77], ["b", BYTES - 2 * PIECE_BYTES - 77]];
+  same(await gathered("leaves"), [1, before], "who has sent what before and after");
+  same((await gathered("lies"))[0], 1, "how often others are looked for");
+  same(await gathered("stays"), [0, [["a", BYTES]]], "nobody else is looked for");
+  const plan = new Plan(BYTES, sha256);
+  let calls = 0;
+  const receive = async (_, wanted, signal, take) => {
+    calls += 1;
+    if (calls === 1) throw new Error("the connection is lost");
+    for (const piece of pieces(wanted)) await take(piece);
+  };
+  const work = { receive, keep: keepNothing, slow, others: () => new Promise(() => {}) };
+  await new Gather(plan, work, new AbortController().signal, noPause).fetch([{ peer: "a" }]);
+  same(plan.isDone, true, "the server does not say who else has it");
+}

@@ -4,6 +4,7 @@
 mod account;
 mod fetching;
 mod flow;
+mod holders;
 mod managing;
 mod modules;
 mod others;

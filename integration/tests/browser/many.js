@@ -158,7 +158,7 @@ export async function failing() {
   const downloads = new Downloads(0, ask, () => ({}));
   const failed = await downloads.fetchMany("1", wanted(2, "b"), 0, (progress) => told.push(progress));
   const both = (error) => [0, 1].map((number) => ({ number, error }));
-  same(failed, { errors: both("b has none of them."), shares: [], liars: [] }, "nobody sends them");
+  same(failed, { errors: both("b has none of them."), shares: [], liars: [], slow: [] }, "nobody sends them");
   // A holder that has none of the first files may have others.
   const first = [];
   const waiting = (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Refused("taken back"))));

@@ -128,6 +128,7 @@ fn pieces_come_from_honest_holders_and_those_who_lie_are_found_out() {
             "pauses",
             "speeds",
             "slowHolders",
+            "leaving",
             "old",
             "telling",
             "discarding",
