@@ -1,7 +1,7 @@
 // The peer: PROTOCOL.md, sections 9 to 13. Inputs go in, and effects come out: records to write, then frames to send.
 // A batch of inputs is handled in order. What it writes is on the disk before anything of it is sent.
 
-import { fromHex, hex } from "./bytes.js";
+import { equal, fromHex, hex } from "./bytes.js";
 import { folded } from "./names.js";
 import { Contact } from "./contact.js";
 import { jittered, Budget } from "./pace.js";
@@ -377,7 +377,11 @@ export class Engine {
   /** What a person is shown of matches. `isOwn`: this peer has it. */
   #shownMatches(matches) {
     const me = folded(this.identity.name);
-    const shown = ({ holders, hits }) => ({ holders, hits: hits.map((hit) => ({ ...hit, isOwn: folded(hit.peer) === me })) });
+    const shown = ({ holders, hits }) => {
+      // A match is one content, whose digest is shown. A server could put others beside it.
+      const same = hits.filter(({ file }) => equal(file.sha256, hits[0].file.sha256));
+      return { holders, hits: same.map((hit) => ({ ...hit, isOwn: folded(hit.peer) === me })) };
+    };
     // A match without a hit could not be shown.
     return matches.filter(({ hits }) => hits.length > 0).map(shown);
   }

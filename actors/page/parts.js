@@ -82,7 +82,7 @@ export class Parts {
     const [ids, found, keys] = await Promise.all([result(lists.getAllKeys()), result(lists.getAll()), result(pieces.getAllKeys())]);
     const counts = new Map();
     for (const [digest] of keys) counts.set(digest, (counts.get(digest) ?? 0) + 1);
-    const isHere = ({ hits: [{ file }] }) => counts.get(hex(file.sha256)) === piecesOf(file.bytes);
+    const isHere = ({ hits: [{ file }] }) => counts.get(hex(file.sha256)) === piecesOf(Number(file.bytes));
     const all = found.map((list, at) => ({ ...list, id: ids[at], here: list.matches.filter(isHere).length }));
     return all.filter(({ isSaved }) => !isSaved).sort((one, other) => other.begun - one.begun);
   }

@@ -439,3 +439,19 @@ export async function lostRequests() {
   for (let round = 0; round < 16; round += 1) await world.step();
   same(said, ["offline", "lost", "silent"], "without an answer");
 }
+
+/** What is shown of an answer to a search: the files of one content, and which of them are one's own. */
+export async function matches() {
+  const world = await World.make();
+  await world.step();
+  const { engine } = world.peers.get("A");
+  const hit = (peer, byte) => ({ peer, online: true, address: null, file: { name: "x", bytes: 1, sha256: new Uint8Array(32).fill(byte), keywords: [] } });
+  let answer = null;
+  const frames = await engine.step([{ type: "search", text: "x", skip: 0, limit: 1, reply: (said) => (answer = said) }]);
+  const { id } = frames.find(({ type }) => type === "Find");
+  const found = [{ holders: 4, hits: [hit("B", 1), hit("C", 2), hit("a", 1)] }, { holders: 1, hits: [] }];
+  const message = { type: "Matches", id, matches: found, total: 2, instead: null };
+  await engine.step([{ type: "message", message }]);
+  const shown = answer.matches.map(({ hits }) => hits.map(({ peer, isOwn }) => `${peer} ${isOwn}`));
+  same(shown, [["B false", "a true"]], "without another content, and without a match of nobody");
+}

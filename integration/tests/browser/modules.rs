@@ -79,6 +79,7 @@ fn engines_lose_and_double_nothing_and_believe_only_what_is_proved() {
             "rekey",
             "queues",
             "lostRequests",
+            "matches",
         ],
     );
 }
