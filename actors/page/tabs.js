@@ -25,6 +25,9 @@ export class Tabs {
         this.#channel.postMessage({ type: "changed", live });
         show(live);
       });
+      // Whoever was asked before is gone, with what it was doing.
+      this.#channel.postMessage({ type: "new owner" });
+      this.#abandon();
       await this.#owner.start();
       return new Promise(() => {});
     }).catch((error) => show({ phase: "failed", reason: error.message }));
@@ -34,9 +37,16 @@ export class Tabs {
   #received({ type, live, command, id, answer }) {
     if (type === "changed") this.#show(live);
     else if (type === "reply") this.#replied(id, answer);
+    else if (type === "new owner") this.#abandon();
     else if (!this.#owner) return;
     else if (type === "new tab") this.#channel.postMessage({ type: "changed", live: this.#owner.live });
     else this.#owner.command(command, (said) => this.#channel.postMessage({ type: "reply", id, answer: said }));
+  }
+
+  /** Fails what has no answer. */
+  #abandon() {
+    for (const reply of this.#replies.values()) reply({ error: "The tab that did this was closed. Try again." });
+    this.#replies.clear();
   }
 
   #replied(id, answer) {

@@ -224,6 +224,27 @@ fn a_download_is_cancelled_and_continues_later() {
 }
 
 #[test]
+fn a_tab_is_told_when_the_one_that_fetches_for_it_is_closed() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    b.put("paced.bin", &vec![1; PACED_BYTES as usize]);
+    b.put("keyword.txt", b"paced, paced.bin;");
+    let holder = b.start(&["share", "--up-limit", PACED_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let first = scene.join("Web");
+    let page = scene.open();
+    page.connected();
+    search(&page, "paced");
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits progress').value > 0.2");
+    first.tab.close();
+    says(&page, "The tab that did this was closed. Try again.");
+    page.connected();
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits a') !== null");
+}
+
+#[test]
 fn a_download_stays_in_sight_when_another_search_begins() {
     let Some(scene) = Scene::new() else { return };
     let b = scene.sandbox.peer("B", scene.server.address());
