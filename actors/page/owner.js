@@ -49,6 +49,7 @@ export class Owner {
   /** The nonce of the connection that has joined. */ #token = null;
   /** What `readInvitation` gives, until it was used. It is never written down. @type {object | null} */ #invitation = null;
   /** What is shared while this tab is open. */ #shared = [];
+  /** The reading of files that are going to be shared: one after the other. */ #reading = Promise.resolve();
   #downloads = new Downloads(CLOCK.unix(), (...wanted) => this.#ask(...wanted), () => this.#ends(), (sha256) => this.#find(sha256));
   /** How many files were requested. */ #requests = 0;
   #notes = [];
@@ -113,7 +114,8 @@ export class Owner {
       case "secret":
         return reply(this.#engine?.secretOf(command.conversation) ?? {});
       case "share":
-        return this.#share(command.file, command.keywords, reply);
+        this.#reading = this.#reading.then(() => this.#share(command.file, command.keywords, reply));
+        return this.#reading;
       case "unshare":
         return this.#shareOnly(this.#shared.filter(({ name }) => name !== command.name));
       default:
@@ -191,15 +193,15 @@ export class Owner {
 
   async #share(file, keywords, reply) {
     const { name, size: bytes } = file;
-    if (this.#shared.length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
+    const others = () => this.#shared.filter((shared) => shared.name !== name);
+    if (others().length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
     let read;
     try {
       read = await linked(file, (done) => reply({ done }));
     } catch (error) {
       return reply({ error: `${name} cannot be read: ${error.message}` });
     }
-    const others = this.#shared.filter((shared) => shared.name !== name);
-    this.#shareOnly([...others, { name, bytes, ...read, keywords, file }]);
+    this.#shareOnly([...others(), { name, bytes, ...read, keywords, file }]);
     return reply({});
   }
 

@@ -5,6 +5,7 @@ import { encode } from "/switchboard/postcard.js";
 import { FileView } from "/switchboard/fileview.js";
 import { Files } from "/switchboard/files.js";
 import { linked, PIECE_BYTES } from "/switchboard/pieces.js";
+import { Owner } from "/switchboard/owner.js";
 import { sendFile } from "/switchboard/transfer.js";
 import { refuses, same } from "/test/check.js";
 
@@ -79,4 +80,14 @@ export async function waits() {
     Object.assign(globalThis, { WebSocket: socket, setTimeout: timer });
   }
   same(waited, [4000, 10_000], "how long is waited, for the server and for the receiver");
+}
+
+/** Files that are chosen together do not become more than fit into a publication. */
+export async function most() {
+  const owner = new Owner({}, "", () => {});
+  const share = (name) => new Promise((reply) => owner.command({ type: "share", file: new File(["x"], name), keywords: ["x"] }, (said) => "done" in said || reply(said)));
+  const answers = await Promise.all(Array.from({ length: 103 }, (_, number) => share(`${number}`)));
+  const errors = answers.flatMap(({ error }) => error ?? []);
+  same([owner.live.shared.length, errors], [100, new Array(3).fill("At most 100 files can be shared.")], "103 files");
+  same([await share("7"), owner.live.shared.length], [{}, 100], "another content of one of them");
 }
