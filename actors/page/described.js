@@ -67,8 +67,16 @@ async function holders(ask, pattern, me) {
   return { peers };
 }
 
+/** What tells whether a pattern describes a name. */
+function matcher(pattern) {
+  const literal = (text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+  const part = (text) => (text.startsWith("*") ? (text === "*" ? "[^/]*" : ".*") : literal(text));
+  return new RegExp(`^${pattern.split(/(\*+)/u).map(part).join("")}$`, "su");
+}
+
 /** The files of one peer. */
 async function files(ask, pattern, from) {
+  const isDescribed = matcher(pattern);
   const found = new Map();
   for (let after = null; ; after = [...found.keys()].at(-1)) {
     const { error, hits = [], total } = await ask({ type: "Names", from, pattern, after });
@@ -76,7 +84,7 @@ async function files(ask, pattern, from) {
     if (total > FILES_MAX) return tooMany(total);
     const before = found.size;
     // A server could send anything.
-    for (const hit of hits) if (folded(hit.peer) === folded(from)) found.set(hit.file.name, hit);
+    for (const hit of hits) if (folded(hit.peer) === folded(from) && isDescribed.test(hit.file.name)) found.set(hit.file.name, hit);
     if (found.size === before || found.size >= total) return { hits: [...found.values()] };
   }
 }

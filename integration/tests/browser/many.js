@@ -236,6 +236,20 @@ export async function lists() {
   same(await list("*", ""), "Nobody else shares a file that is called like this with you.", "nobody has one");
 }
 
+/** Names that no pattern has asked for are not listed, whatever the server says. */
+export async function patterns() {
+  const names = ["a.b/1.txt", "a.b/c/1.txt", "aXb/1.txt", "a.b/1.txtx", "a.b/(1).txt"];
+  const listed = async (pattern) => {
+    const hits = names.map((name) => ({ peer: "b", online: true, file: { ...file(1), name } }));
+    const { matches = [] } = await described(async () => ({ hits, total: hits.length }), pattern, "b", "me");
+    return matches.map(({ hits: [{ file: { name } }] }) => names.indexOf(name)).sort();
+  };
+  same(await listed("a.b/*.txt"), [0, 4], "in one folder");
+  same(await listed("a.b/**.txt"), [0, 1, 4], "in all");
+  same(await listed("a.b/(*).txt"), [4], "with characters that mean something in other patterns");
+  same(await listed("***1.tx*"), [0, 1, 2, 3], "with more stars");
+}
+
 /** The list that a person sees, and the progress of all files. */
 export async function viewing() {
   document.body.innerHTML = `<form id="pattern-form"><input id="pattern" value="*"><input id="holder"></form><p id="pattern-said"></p>
