@@ -63,7 +63,7 @@ async function archived(files, onRead) {
   const listBytes = list.reduce((sum, { length }) => sum + length, 0);
   const counts = [...u16(count), ...u16(count), ...u32(listBytes), ...u32(at)];
   const end = Uint8Array.of(0x50, 0x4b, 5, 6, ...new Array(4).fill(0), ...counts, ...u16(0));
-  return new Blob([...contents, ...list, end], { type: "application/zip" });
+  return new Blob([...contents, ...list, end]);
 }
 
 /**

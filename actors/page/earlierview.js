@@ -1,6 +1,6 @@
 // Lists of files that were being fetched when the page was closed or loaded again.
 
-import { element, readable } from "./text.js";
+import { element, named, readable } from "./text.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -37,7 +37,7 @@ export class EarlierView {
     const [carryOn, forget] = ["Continue", "Forget"].map((text) => element("button", { type: "button" }, text));
     const whose = from === "" ? "" : ` of ${from}`;
     const said = `${whose}, from an earlier visit: ${here} of ${matches.length} file(s) are here, for a week at most.`;
-    const entry = element("li", { "data-pattern": pattern }, element("p", {}, element("bdi", {}, readable(pattern)), readable(said)), carryOn, " ", forget);
+    const entry = element("li", { "data-pattern": pattern }, element("p", {}, element("bdi", {}, named(pattern)), readable(said)), carryOn, " ", forget);
     carryOn.addEventListener("click", () => {
       entry.remove();
       this.#resume(list);

@@ -1,6 +1,6 @@
 // Sharing files.
 
-import { element, readable, size } from "./text.js";
+import { element, named, readable, size } from "./text.js";
 import { onSubmit } from "./forms.js";
 import { isFileName } from "./names.js";
 import { parseKeywords, writtenKeywords } from "./keywords.js";
@@ -44,7 +44,7 @@ export class FileView {
     let problem = "";
     if (files.length === 0) problem = "Choose a file.";
     else if (wrong) problem = wrong;
-    else if (bad) problem = `The name ${readable(bad.name)} cannot be shared. It ${FILE_RULE}.`;
+    else if (bad) problem = `The name ${named(bad.name)} cannot be shared. It ${FILE_RULE}.`;
     at("share-said").textContent = problem || "Reading.";
     if (problem) return;
     const read = new Map();
@@ -73,9 +73,9 @@ export class FileView {
     if (now === this.#shown) return;
     this.#shown = now;
     at("shared").replaceChildren(...shared.map(({ name, bytes, keywords }) => {
-      const button = element("button", { type: "button" }, `Stop sharing ${readable(name)}`);
+      const button = element("button", { type: "button" }, `Stop sharing ${named(name)}`);
       button.addEventListener("click", () => this.#tabs.tell({ type: "unshare", name }));
-      return element("li", {}, element("p", {}, element("bdi", {}, readable(name)), `, ${size(bytes)}, keywords: ${readable(writtenKeywords(keywords))}`), button);
+      return element("li", {}, element("p", {}, element("bdi", {}, named(name)), `, ${size(bytes)}, keywords: ${named(writtenKeywords(keywords))}`), button);
     }));
   }
 }

@@ -1,6 +1,6 @@
 // One match of a search, and fetching it.
 
-import { element, readable, size } from "./text.js";
+import { element, named, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { writtenKeywords } from "./keywords.js";
 import { byLength, isForSeveral, isTooLarge, TOO_LARGE } from "./downloads.js";
@@ -44,7 +44,7 @@ export class HitView {
     this.#onProgress = onProgress ?? (() => {});
     const [[{ file }]] = groups;
     this.file = file;
-    this.#bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
+    this.#bar = element("progress", { "aria-label": `Progress of ${named(file.name)}`, max: "1", value: "0", hidden: "" });
     const isForAll = (check) => this.#hits.length > 0 && this.#hits.every(check);
     if (isForAll((hit) => isTooLarge(hit.file))) this.#said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
     const length = (hit) => (groups.length > 1 ? `, ${size(hit.file.bytes)}` : "");
@@ -56,14 +56,14 @@ export class HitView {
     const many = holders > 1 ? `${holders} holders, ` : "";
     const names = new Set(hits.map((hit) => hit.file.name));
     names.delete(file.name);
-    const others = [...names].map((name) => element("p", {}, "also called ", element("bdi", {}, readable(name))));
+    const others = [...names].map((name) => element("p", {}, "also called ", element("bdi", {}, named(name))));
     if (this.#hits.length < hits.length) others.push(element("p", {}, "You share this file."));
     if (groups.length > 1) others.push(element("p", {}, "Its holders do not agree about its length, so some of them are wrong."));
     this.element = element(
       "li",
       { "data-file": file.name },
-      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${isForAll(({ online }) => !online) ? "not here now, " : ""}keywords: `,
-        element("bdi", {}, readable(writtenKeywords(file.keywords)))),
+      element("p", {}, element("bdi", {}, named(file.name)), `, ${size(file.bytes)}, ${many}${isForAll(({ online }) => !online) ? "not here now, " : ""}keywords: `,
+        element("bdi", {}, named(writtenKeywords(file.keywords)))),
       ...others,
       element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
       ...this.#buttons, this.#cancel, this.#bar, this.#said,

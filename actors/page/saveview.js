@@ -1,6 +1,6 @@
 // Saving all files of a list that were fetched.
 
-import { element, readable, saved } from "./text.js";
+import { element, named, saved } from "./text.js";
 import { packed } from "./archive.js";
 
 const at = (id) => document.getElementById(id);
@@ -8,9 +8,12 @@ const at = (id) => document.getElementById(id);
 /** How long the browser gets to begin a download before the next one. Chromium drops all but ten in a second, without a word. */
 const PAUSE = 500;
 
+/** A browser shows no file of this type: as a page of this origin, a file of somebody else could use the keys. */
+const TYPE = "application/octet-stream";
+
 /** A link that saves a file. @param {Blob} blob @param {string} name @param {string} [text] @returns {HTMLElement} */
 export const saveLink = (blob, name, text = name) =>
-  element("a", { href: URL.createObjectURL(blob), download: saved(name) }, readable(text));
+  element("a", { href: URL.createObjectURL(blob.slice(0, blob.size, TYPE)), download: saved(name) }, named(text));
 
 /** The button that saves all. */
 export class SaveView {
@@ -69,7 +72,7 @@ export class SaveView {
 
   #says(count, unread) {
     const links = this.#links.flatMap((link) => [" ", link]);
-    const lost = unread.length > 0 ? ` The browser has lost these, so fetch them again: ${unread.map(readable).join(", ")}.` : "";
+    const lost = unread.length > 0 ? ` The browser has lost these, so fetch them again: ${unread.map(named).join(", ")}.` : "";
     at("save-said").replaceChildren(`${count} file(s) were given to your browser to save. If it has not, do it here:`, ...links, lost);
   }
 }

@@ -1,6 +1,6 @@
 // Searching.
 
-import { element, readable } from "./text.js";
+import { element, named, readable } from "./text.js";
 import { HitView } from "./hitview.js";
 import { onSubmit } from "./forms.js";
 
@@ -60,7 +60,7 @@ export class SearchView {
 
   /** A button that lists the files of a folder, of all who have it. */
   #folderButton(folder) {
-    const button = element("button", { type: "button", class: "folder" }, `List its folder ${readable(folder)}`);
+    const button = element("button", { type: "button", class: "folder" }, `List its folder ${named(folder)}`);
     button.addEventListener("click", () => {
       [at("pattern").value, at("holder").value] = [`${folder}/*`, ""];
       at("pattern").focus();

@@ -9,6 +9,13 @@ export const readable = (text) =>
     character === "\n" || character === "\t" ? character : `\\u{${character.codePointAt(0).toString(16)}}`,
   );
 
+// All that the terminal escapes (wire/src/escape.rs). Emoji and some scripts need some of them in a message.
+const UNSEEN = /[\p{Cc}\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB\u{E0000}-\u{E007F}\\]/gu;
+
+/** @param {string} name Of a file, or a keyword. @returns {string} With which it cannot look like another one that only differs in what is not seen. */
+export const named = (name) =>
+  name.replace(UNSEEN, (character) => (character === "\\" ? "\\\\" : `\\u{${character.codePointAt(0).toString(16)}}`));
+
 /** @param {string} name Of a file. @returns {string} As it is saved: a name that reads otherwise than it is could hide what kind of file it is. */
 export const saved = (name) => name.replace(INVISIBLE, "_");
 

@@ -1,6 +1,7 @@
 // archive.js and saveview.js: many files as one download.
 
 import { divided, packed } from "/switchboard/archive.js";
+import { HitView } from "/switchboard/hitview.js";
 import { SaveView } from "/switchboard/saveview.js";
 import { same } from "/test/check.js";
 
@@ -31,7 +32,8 @@ export async function saving() {
   const clicked = [];
   const { click } = HTMLAnchorElement.prototype;
   HTMLAnchorElement.prototype.click = function clickLink() {
-    clicked.push({ name: this.download, content: fetch(this.href).then((answer) => answer.arrayBuffer()) });
+    const content = fetch(this.href).then(async (answer) => [answer.headers.get("content-type"), await answer.arrayBuffer()]);
+    clicked.push({ name: this.download, content });
   };
   try {
     const view = new SaveView(() => files);
@@ -41,7 +43,9 @@ export async function saving() {
       at("save-all").click();
       while (at("save-all").disabled) await new Promise((resolve) => setTimeout(resolve));
       const { name, content } = clicked.pop();
-      return [name, new Uint8Array(await content)];
+      const [type, bytes] = await content;
+      same(type, "application/octet-stream", "it is never shown as a page");
+      return [name, new Uint8Array(bytes)];
     };
     same((await save())[0], "1.txt", "one file needs no archive");
     const broken = { size: 5, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("gone")) }) };
@@ -63,4 +67,15 @@ export async function saving() {
   } finally {
     HTMLAnchorElement.prototype.click = click;
   }
+}
+
+/** Names that differ only in what is not seen do not look alike. */
+export async function names() {
+  const name = "tide\u200b.pdf";
+  const file = { name, bytes: 1, sha256: new Uint8Array(32), keywords: ["\u202esea", "a\\u{200b}"] };
+  const view = new HitView({ ask: async () => ({ blob: new Blob(["x"]) }) }, { holders: 1, hits: [{ peer: "a", online: true, file }] });
+  await view.fetch();
+  const said = view.element.textContent;
+  same(said.includes("tide\\u{200b}.pdf, 1 bytes, keywords: \\u{202e}sea, a\\\\u{200b}"), true, said);
+  same([view.link.textContent, view.link.download], ["Save tide\\u{200b}.pdf", name], "the link");
 }
