@@ -154,6 +154,66 @@ fn a_holder_that_is_killed_and_one_that_is_slow_do_not_matter() {
     assert_eq!(parts[0].0, "ann");
 }
 
+/// Kills the holder that sends a file, after some of it has arrived. Returns its name.
+fn kill_the_sender(getting: &Process, sharing: [(&str, Process); 2], some: usize) -> (String, Process) {
+    let asked = getting.event("file_request", |_| true);
+    let from = asked["with"].as_str().expect("a holder has a name").to_owned();
+    let some = some as u64;
+    getting.event("file_progress", |event| event["done"].as_u64().is_some_and(|done| done >= some));
+    let [one, other] = sharing;
+    let (killed, left) = if one.0 == from { (one.1, other.1) } else { (other.1, one.1) };
+    killed.kill();
+    (from, left)
+}
+
+#[test]
+fn a_small_file_goes_on_with_another_holder_when_the_one_that_sends_it_is_killed() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    // Too small to come from both.
+    let content = noise(6 * PIECE_BYTES + 5);
+    give(&ann, &content);
+    give(&ben, &content);
+    let sharing = [("ann", share(&ann, "2M")), ("ben", share(&ben, "2M"))];
+    wait_until_reachable(&dora, 2);
+    let getting = dora.start(&["get", NAME]);
+    let (killed, _left) = kill_the_sender(&getting, sharing, 2 * PIECE_BYTES);
+    let other = if killed == "ann" { "ben" } else { "ann" };
+    let got = getting.finish().expect(0);
+    assert_eq!(dropped(&got), [(killed.clone(), "gone".to_owned())]);
+    let reason = got.events("file_holder_dropped")[0]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.starts_with(&format!("{killed} has stopped sending")), "{reason}");
+    assert!(reason.ends_with(&format!("{other} is asked for {NAME} instead")), "{reason}");
+    let requests = got.events("file_request");
+    let [_, again] = &requests[..] else { panic!("two requests: {requests:?}") };
+    let offset = again["offset"].as_u64().expect("a number of bytes");
+    assert!(again["with"] == other && offset >= 2 * PIECE_BYTES as u64, "{again}");
+    let mut parts = check(&got, &dora.dir.join("downloads").join(NAME), &content);
+    parts.sort();
+    let mut expected = vec![(killed, offset), (other.to_owned(), content.len() as u64 - offset)];
+    expected.sort();
+    assert_eq!(parts, expected);
+    assert_eq!(std::fs::read_dir(dora.dir.join("downloads")).expect("it is there").count(), 1);
+}
+
+#[test]
+fn only_a_holder_that_the_user_has_named_is_asked_for_a_file_also_if_it_is_killed() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
+    let content = noise(6 * PIECE_BYTES);
+    give(&ann, &content);
+    give(&ben, &content);
+    let sharing = [("ann", share(&ann, "2M")), ("ben", share(&ben, "2M"))];
+    wait_until_reachable(&dora, 2);
+    let getting = dora.start(&["get", NAME, "--from", "ann"]);
+    let (killed, _left) = kill_the_sender(&getting, sharing, PIECE_BYTES);
+    assert_eq!(killed, "ann");
+    let got = getting.finish().expect(1).says(&["ann has stopped sending", "are kept, and the same command"]);
+    assert_eq!((dropped(&got), got.events("file_request").len()), (vec![], 1));
+}
+
 #[test]
 fn a_receiver_that_is_killed_goes_on_with_the_pieces_that_it_has_also_through_the_server() {
     let sandbox = Sandbox::new();

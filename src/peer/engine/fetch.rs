@@ -1,5 +1,6 @@
 //! Fetches files from other peers.
 
+mod another;
 pub(super) mod asking;
 mod choosing;
 mod ending;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use wire::protocol::{Refusal, ToServer, TransferId};
-use wire::share::Hit;
+use wire::share::{Hit, PublishedFile};
 use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Wish};
 use wire::transfer::{TransferKey, TransferSalt};
 use wire::{FileName, PeerName};
@@ -26,7 +27,9 @@ use super::requested::describe_file;
 use crate::peer::command::{Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
+use another::Turns;
 pub(super) use ending::Cause;
+pub(in crate::peer) use ending::kept_rest;
 pub(super) use gather::is_large_enough;
 use gather::{Gather, is_worth_gathering};
 use probe::Probing;
@@ -40,7 +43,7 @@ const DISK_FULL: &str = "the disk is full; the same command fetches the rest";
 enum Stage {
     /// The server is asked who has the file.
     Searching,
-    /// These have it under the name that is wanted. The server is asked who has it under another one.
+    /// These have it under the name that is wanted, or do not send it. The server is asked who else has it.
     Holders(Vec<Hit>),
     /// This peer's disk is checked, before the holder is asked.
     Preparing(Hit),
@@ -61,6 +64,14 @@ impl Stage {
             Self::Searching | Self::Holders(_) => None,
             Self::Preparing(hit) | Self::Card(hit) => Some(hit),
             Self::Asked(hit, _) | Self::Queued(hit, _) | Self::Moving(hit, _) => Some(hit),
+        }
+    }
+
+    /// The file, once it was found.
+    fn file(&self) -> Option<&PublishedFile> {
+        match self {
+            Self::Holders(named) => named.first().map(|hit| &hit.file),
+            _ => self.hit().map(|hit| &hit.file),
         }
     }
 }
@@ -85,6 +96,8 @@ struct Fetch {
     others: Vec<Hit>,
     /// Which of them is asked while the request waits.
     probing: Probing,
+    /// Those who were asked and do not send it.
+    turns: Turns,
     /// Whether it comes from one holder whatever is here, because that one knows no pieces.
     is_whole: bool,
     /// The name that it gets here, if that is not the one at whoever sends it.
@@ -113,6 +126,7 @@ impl Fetch {
             parent: None,
             others: Vec::new(),
             probing: Probing::default(),
+            turns: Turns::default(),
             is_whole: false,
             name: None,
         }
@@ -240,18 +254,18 @@ impl Engine {
         let Stage::Preparing(hit) = &fetch.stage else { return };
         let hit = hit.clone();
         match prepared {
-            Err(why) => self.fail_fetch(task, why),
+            Err(why) => self.fail_fetch(task, &why),
             Ok(Prepared::Here(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
             Ok(Prepared::From(_) | Prepared::Pieces) if self.local.link.is_none() => {
                 let why = "the connection to the server broke; try again";
-                self.fail_fetch_because(task, why.into(), Cause::Server);
+                self.fail_finally(task, why, Cause::Server);
             }
             Ok(Prepared::Pieces) if !fetch.is_whole => self.start_gather(task),
             Ok(Prepared::From(offset)) if is_worth_gathering(&hit, &fetch.others, offset) => {
                 self.start_gather(task);
             }
             Ok(prepared) => {
-                fetch.offset = if let Prepared::From(offset) = prepared { offset } else { 0 };
+                fetch.starts_at(if let Prepared::From(offset) = prepared { offset } else { 0 });
                 let holder = hit.peer.clone();
                 fetch.stage = Stage::Card(hit);
                 if fetch.parent.is_some() {
@@ -289,8 +303,13 @@ impl Engine {
         // A holder that is away tells the place when it is back.
         let is_queued = |fetch: &Fetch| matches!(fetch.stage, Stage::Queued(..));
         if !self.fetches.fetches.get(&task).is_some_and(is_queued) {
-            let cause = if refusal == Refusal::Absent { Cause::Absent } else { Cause::Holder };
-            self.fail_fetch_because(task, refusal.to_string(), cause);
+            let cause = if refusal == Refusal::Absent { Cause::Absent } else { Cause::Refused };
+            let holder = self.fetches.fetches.get(&task).and_then(|fetch| fetch.stage.hit());
+            let why = match holder.filter(|_| cause == Cause::Absent) {
+                Some(hit) => format!("{} is not connected any more", hit.peer),
+                None => refusal.to_string(),
+            };
+            self.fail_fetch_because(task, &why, cause);
         }
     }
 
@@ -313,7 +332,7 @@ impl Engine {
             return;
         }
         let (peer, name, wish) = (&hit.peer, &hit.file.name, asked.wish);
-        let mut cause = Cause::File;
+        let mut cause = Cause::Content;
         let why = match answer.verdict {
             Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => return self.receive(task, salt),
             Verdict::Ready { .. } | Verdict::Changed => {
@@ -335,7 +354,7 @@ impl Engine {
                 format!("{peer} sends too many files, and its queue is full; try again")
             }
         };
-        self.fail_fetch_because(task, why, cause);
+        self.fail_fetch_because(task, &why, cause);
     }
 
     fn receive(&mut self, task: TaskId, salt: TransferSalt) {
@@ -387,7 +406,7 @@ impl Engine {
         let fetch = self.fetches.fetches.get(&task);
         let Some(fetch) = fetch else { return };
         let Fetch { client, parent, stage: Stage::Moving(hit, asked), .. } = fetch else { return };
-        let (route, parent) = (asked.wish.route(), *parent);
+        let (route, parent, peer) = (asked.wish.route(), *parent, hit.peer.clone());
         match outcome {
             TransferOutcome::Progress { done, total } => {
                 let name = fetch.name(hit).clone();
@@ -396,17 +415,33 @@ impl Engine {
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
                 self.ask_holder(task, Some(Wish::Server));
             }
-            TransferOutcome::CannotDial(why) | TransferOutcome::CutOff(why) => {
-                self.fail_fetch_because(task, why, Cause::Holder);
+            TransferOutcome::CannotDial(why) => {
+                self.fail_fetch_because(task, &format!("{peer} cannot be reached: {why}"), Cause::Holder);
             }
-            TransferOutcome::Received(Err(why)) => self.fail_fetch(task, why),
+            TransferOutcome::CutOff(why, kept) => {
+                self.note_kept(task, kept);
+                let why = format!("{peer} has stopped sending: {why}");
+                self.fail_fetch_because(task, &why, Cause::Holder);
+            }
+            // It is not known whose bytes are wrong.
+            TransferOutcome::Wrong(_, 0) if asked.offset > 0 && parent.is_none() => {
+                self.note_kept(task, 0);
+                self.ask_holder(task, None);
+            }
+            TransferOutcome::Wrong(why, kept) => {
+                let cause = if asked.offset > 0 && kept == 0 { Cause::Holder } else { Cause::Lied };
+                self.note_kept(task, kept);
+                let why = format!("{peer} has sent something else: {why}");
+                self.fail_fetch_because(task, &why, cause);
+            }
+            TransferOutcome::Received(Err(why)) => self.fail_fetch(task, &why),
             TransferOutcome::DiskFull(why) => {
-                let (holder, transfer) = (hit.peer.clone(), asked.transfer);
-                self.withdraw(&holder, transfer, Reason::DiskFull);
+                let transfer = asked.transfer;
+                self.withdraw(&peer, transfer, Reason::DiskFull);
                 if let Some(parent) = parent {
                     self.fail_many(parent, DISK_FULL);
                 }
-                self.fail_fetch(task, why);
+                self.fail_fetch(task, &why);
             }
             TransferOutcome::Received(Ok(path)) => {
                 let hit = hit.clone();

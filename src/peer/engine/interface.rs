@@ -229,8 +229,11 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// The file is at this path, complete and verified, or the transfer has failed.
     Received(Result<PathBuf, String>),
-    /// The transfer ended early, or what it has continued was wrong. The same holder can send the file if it is asked again.
-    CutOff(String),
+    /// The transfer ended early: why, and how many bytes of a file that is fetched alone are kept. The same holder can send the rest if
+    /// it is asked again.
+    CutOff(String, u64),
+    /// What has come is not what was requested, or does not fit the bytes before it: why, and how many bytes are kept.
+    Wrong(String, u64),
     /// There is no room for the file.
     DiskFull(String),
     /// A piece of a file has arrived, right or not.

@@ -102,7 +102,7 @@ impl Engine {
             self.local.tell(client, Event::error(detail));
             self.local.end_task(id, Ending::Failed);
         } else if !self.fail_many(id, &detail) {
-            self.fail_fetch(id, detail);
+            self.fail_fetch(id, &detail);
         }
     }
 }

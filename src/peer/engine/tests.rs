@@ -32,6 +32,7 @@ use crate::peer::records::{
 mod cards;
 mod holders;
 mod late_mail;
+mod leaving;
 mod many;
 mod patterns;
 mod probing;
@@ -363,6 +364,15 @@ impl Bench {
     fn envelopes(&mut self) -> Vec<Kind> {
         let sent = self.sent.drain(..);
         sent.filter_map(|m| if let ToServer::Envelope(e) = m { Some(e.kind) } else { None }).collect()
+    }
+
+    /// Answers the last search: nobody has it.
+    fn nobody_has_it(&mut self) {
+        let id = self.sent.iter().rev().find_map(|message| match message {
+            ToServer::Search { id, .. } => Some(*id),
+            _ => None,
+        });
+        self.hear(&ToPeer::Found { id: id.expect("the server was asked"), hits: Vec::new(), total: 0 });
     }
 
     fn lookups(&mut self) -> usize {

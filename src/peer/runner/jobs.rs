@@ -13,7 +13,7 @@ use super::files::{Read, ReadShare, Stop};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{
     Download, NotReceived, Prepared, ReceiveJob, ReceiveManyJob, ReceivePiecesJob, SendJob, SendManyJob,
-    TransferOutcome,
+    TransferOutcome, kept_rest,
 };
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
@@ -131,16 +131,20 @@ fn dial(
     }
 }
 
-/// What a failed transfer reports. `has_begun`: whether something has arrived; `rest` follows what went wrong.
-fn failure(error: &TransferError, has_begun: bool, rest: &str) -> TransferOutcome {
-    match error.is_of_connection() {
+/// What a failed transfer reports. `has_begun`: whether something has arrived; `kept`: how many bytes of a file of `total`.
+fn failure(error: &TransferError, has_begun: bool, kept: u64, total: u64) -> TransferOutcome {
+    let why = error.to_string();
+    match error {
         // Nothing has arrived over the connection, so the other route may still work.
-        true if !has_begun => TransferOutcome::CannotDial(error.to_string()),
-        true => TransferOutcome::CutOff(format!("{error}{rest}")),
-        false if error.is_disk_full() => {
-            TransferOutcome::DiskFull(format!("the disk is full: {error}{rest}"))
+        error if error.is_of_connection() && !has_begun => TransferOutcome::CannotDial(why),
+        error if error.is_of_connection() => TransferOutcome::CutOff(why, kept),
+        TransferError::NotAuthentic | TransferError::OtherFile | TransferError::WrongDigest { .. } => {
+            TransferOutcome::Wrong(why, kept)
         }
-        false => TransferOutcome::Received(Err(format!("{error}{rest}"))),
+        error if error.is_disk_full() => {
+            TransferOutcome::DiskFull(format!("the disk is full: {why}{}", kept_rest(kept, total)))
+        }
+        _ => TransferOutcome::Received(Err(format!("{why}{}", kept_rest(kept, total)))),
     }
 }
 
@@ -175,18 +179,7 @@ pub(super) fn receive(
     });
     match received {
         Ok(received) => TransferOutcome::Received(Ok(received.path)),
-        // The bytes before the offset can be those of another holder.
-        Err(e @ TransferError::WrongDigest { .. }) if job.offset > 0 => {
-            TransferOutcome::CutOff(e.to_string())
-        }
-        Err(e) => {
-            let (kept, total) = (destination.kept(&download.sha256), download.bytes);
-            let rest = match kept {
-                0 => String::new(),
-                _ => format!("; {kept} of {total} bytes are kept, and the same command fetches the rest"),
-            };
-            failure(&e, has_begun, &rest)
-        }
+        Err(e) => failure(&e, has_begun, destination.kept(&download.sha256), download.bytes),
     }
 }
 
@@ -231,7 +224,7 @@ pub(super) fn receive_pieces(
         report(TransferOutcome::Piece { piece, next, is_new });
         !stop.is_set()
     });
-    received.map_or_else(|e| failure(&e, has_begun, ""), |()| TransferOutcome::ReceivedPieces)
+    received.map_or_else(|e| failure(&e, has_begun, 0, 0), |()| TransferOutcome::ReceivedPieces)
 }
 
 /// Sends a file over the connection that its receiver has dialled, or through the server.
@@ -308,7 +301,7 @@ pub(super) fn receive_many(
         report(results.collect());
         !stop.is_set()
     });
-    received.map_or_else(|e| failure(&e, has_begun, ""), |()| TransferOutcome::ReceivedMany)
+    received.map_or_else(|e| failure(&e, has_begun, 0, 0), |()| TransferOutcome::ReceivedMany)
 }
 
 /// Sends many files over the connection that their receiver has dialled, or through the server.

@@ -39,6 +39,9 @@ impl Engine {
             return;
         }
         let Some(fetch) = self.fetches.fetches.get_mut(&task) else { return };
+        if fetch.turns.is_searching() {
+            return self.found_another(task, hits);
+        }
         let chosen = match &mut fetch.stage {
             Stage::Searching => match holders(fetch, hits, &self.local.name) {
                 Ok(named) if asks_for_others(fetch, &named[0]) => {
@@ -75,7 +78,7 @@ impl Engine {
                 fetch.deadline = None;
                 fetch.stage = Stage::Preparing(hit);
             }
-            Err(why) => self.fail_fetch(task, why),
+            Err(why) => self.fail_fetch(task, &why),
         }
     }
 }
@@ -111,7 +114,7 @@ fn holders(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Vec<Hit>, Str
     Ok(holders)
 }
 
-fn sort(holders: &mut [Hit]) {
+pub(super) fn sort(holders: &mut [Hit]) {
     holders.sort_by_key(|hit| (!hit.online, hit.address.is_none()));
 }
 

@@ -1,5 +1,6 @@
 //! The ends of fetches.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use wire::share::Hit;
 
 use super::super::Engine;
 use super::super::interface::{ClientId, TaskId};
+use super::another::divide;
 use super::{Fetch, STEP_WAIT, Stage};
 use crate::peer::command::Ending;
 use crate::peer::event::{Event, FileRoute, HolderPart};
@@ -16,22 +18,68 @@ use crate::peer::event::{Event, FileRoute, HolderPart};
 pub(in crate::peer::engine) enum Cause {
     /// Whatever concerns this file only.
     File,
+    /// The holder does not share it any more, or has another content under its name.
+    Content,
+    /// The holder has sent something else.
+    Lied,
     /// The holder does not answer, does not send anything now, or has not sent all of it.
     Holder,
     /// The holder is not connected.
     Absent,
+    /// The server does not pass the request on.
+    Refused,
     /// The connection to the server, over which the holder was asked.
     Server,
+}
+
+/// How many bytes were kept although a transfer has failed, and what to do, to follow the reason.
+pub(in crate::peer) fn kept_rest(kept: u64, total: u64) -> String {
+    match kept {
+        0 => String::new(),
+        _ => format!("; {kept} of {total} bytes are kept, and the same command fetches the rest"),
+    }
+}
+
+impl Fetch {
+    /// Divides the reason of a failure into the reason alone and what the user can do about it, which is another thing if a part of
+    /// the file is here.
+    fn advise<'w>(&self, why: &'w str, cause: Cause) -> (&'w str, String) {
+        let (reason, advice) = divide(why);
+        let total = self.stage.file().map_or(0, |file| file.bytes);
+        let advice = match cause {
+            Cause::Holder | Cause::Absent | Cause::Lied if self.offset > 0 => kept_rest(self.offset, total),
+            Cause::Holder | Cause::Absent | Cause::Lied if advice.is_empty() => "; try again".to_owned(),
+            Cause::Content if advice.is_empty() => "; search again".to_owned(),
+            _ => advice.to_owned(),
+        };
+        (reason, advice)
+    }
+}
+
+/// Who has sent how much of a file that is complete, the most first.
+fn given(fetch: &Fetch, hit: &Hit, route: FileRoute) -> Vec<HolderPart> {
+    let mut given = fetch.turns.given.clone();
+    if route != FileRoute::Here {
+        // What an earlier process has received counts as that of whoever sends the rest.
+        let before: u64 = given.iter().map(|part| part.bytes).sum();
+        let bytes = hit.file.bytes - before.min(hit.file.bytes);
+        given.push(HolderPart { from: hit.peer.clone(), bytes, route });
+    }
+    given.sort_by_key(|part| Reverse(part.bytes));
+    given
 }
 
 impl Engine {
     pub(super) fn end_fetch(&mut self, task: TaskId, path: PathBuf, hit: &Hit, route: FileRoute) {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
-            let (bytes, sha256) = (hit.file.bytes, hit.file.sha256);
-            let from = (route != FileRoute::Here).then(|| hit.peer.clone());
-            let peers = usize::from(from.is_some());
-            let given: Vec<HolderPart> =
-                from.iter().map(|from| HolderPart { from: from.clone(), bytes, route }).collect();
+            let (name, bytes, sha256) = (fetch.name(hit).clone(), hit.file.bytes, hit.file.sha256);
+            let given = given(&fetch, hit, route);
+            let most = given.first();
+            let (from, route) = most.map_or((None, route), |most| (Some(most.from.clone()), most.route));
+            let peers = given.len();
+            if peers > 1 {
+                self.local.tell(fetch.client, Event::FileHolders { name, holders: given.clone() });
+            }
             self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, peers, route });
             match fetch.parent {
                 Some(parent) => self.part_arrived(parent, task, &given),
@@ -46,27 +94,35 @@ impl Engine {
         self.stop_gathers(|_, of| of == client);
         for task in self.fetches.tasks(|fetch| fetch.client == client) {
             let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
-            self.fail_fetch(task, format!("{name}: cancelled; what has arrived is kept for the next time"));
+            self.fail_fetch(task, &format!("{name}: cancelled; what has arrived is kept for the next time"));
         }
         self.local.done(client, Ending::Done);
     }
 
     /// Ends a fetch with an error. Does nothing if the task is not a fetch.
-    pub(in crate::peer::engine) fn fail_fetch(&mut self, task: TaskId, why: String) {
-        self.fail_fetch_because(task, why, Cause::File);
+    pub(in crate::peer::engine) fn fail_fetch(&mut self, task: TaskId, why: &str) {
+        self.fail_finally(task, why, Cause::File);
     }
 
-    pub(super) fn fail_fetch_because(&mut self, task: TaskId, why: String, cause: Cause) {
+    /// The same, unless another holder can be asked.
+    pub(super) fn fail_fetch_because(&mut self, task: TaskId, why: &str, cause: Cause) {
+        if !self.turn_to_another(task, why, cause) {
+            self.fail_finally(task, why, cause);
+        }
+    }
+
+    pub(super) fn fail_finally(&mut self, task: TaskId, why: &str, cause: Cause) {
         if let Some(mut fetch) = self.fetches.fetches.remove(&task) {
             self.stop(&fetch.stage);
             self.withdraw_probe(fetch.probing.stop());
+            let (why, advice) = fetch.advise(why, cause);
             match fetch.parent {
                 Some(parent) => {
                     let asked = fetch.stage.hit().map(|hit| &hit.peer);
-                    self.part_failed(parent, task, asked, &why, cause);
+                    self.part_failed((parent, task), asked, (why, &advice), cause);
                 }
                 None => {
-                    self.local.tell(fetch.client, Event::error(why));
+                    self.local.tell(fetch.client, Event::error(format!("{why}{advice}")));
                     let ending = self.unanswered();
                     self.local.end_task(task, ending);
                 }
@@ -90,7 +146,7 @@ impl Engine {
         self.gathers_lost_connection();
         self.probes_lost_connection();
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
-            self.fail_fetch_because(task, format!("{why}; try again"), Cause::Server);
+            self.fail_finally(task, &format!("{why}; try again"), Cause::Server);
         }
     }
 
@@ -100,6 +156,10 @@ impl Engine {
         let now = self.local.now.instant;
         let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
         for task in self.fetches.tasks(is_late) {
+            if self.fetches.fetches.get(&task).is_some_and(|fetch| fetch.turns.is_searching()) {
+                self.fail_without_others(task, false);
+                continue;
+            }
             let why = match self.fetches.fetches.get(&task).map(|fetch| &fetch.stage) {
                 Some(Stage::Asked(hit, asked)) if asked.wish.may_wait() => {
                     format!("{} sends too many files at once; try again", hit.peer)
@@ -110,7 +170,7 @@ impl Engine {
                 Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
                 _ => self.no_answer(STEP_WAIT),
             };
-            self.fail_fetch_because(task, why, Cause::Holder);
+            self.fail_fetch_because(task, &why, Cause::Holder);
         }
         self.end_late_many();
         self.end_late_gathers();

@@ -19,7 +19,7 @@ use super::super::contact::{Lookup, same_name};
 use super::super::interface::{ClientId, Effect, TaskId, TransferOutcome};
 use super::asking::QUEUE_WAIT;
 use super::plan::{Fault, HolderId, Input, Plan, RunId, Step};
-use super::{Cause, DISK_FULL, Fetch, STEP_WAIT, Stage};
+use super::{Cause, DISK_FULL, Fetch, STEP_WAIT, Stage, kept_rest};
 use crate::peer::command::Ending;
 use crate::peer::event::{Event, FileRoute, HolderFault, HolderPart};
 
@@ -338,18 +338,11 @@ impl Engine {
     fn fail_gather_because(&mut self, task: TaskId, why: &str, cause: Cause) {
         let Some(gather) = self.end_gather(task) else { return };
         let kept = gather.plan.as_ref().map_or(0, Plan::done_bytes);
-        let rest = match kept {
-            0 => String::new(),
-            _ => format!(
-                "; {kept} of {} bytes are kept, and the same command fetches the rest",
-                gather.best().file.bytes
-            ),
-        };
-        let why = format!("{why}{rest}");
+        let rest = kept_rest(kept, gather.best().file.bytes);
         match gather.fetch.parent {
-            Some(parent) => self.part_failed(parent, task, None, &why, cause),
+            Some(parent) => self.part_failed((parent, task), None, (why, &rest), cause),
             None => {
-                self.local.tell(gather.fetch.client, Event::error(why));
+                self.local.tell(gather.fetch.client, Event::error(format!("{why}{rest}")));
                 self.local.end_task(task, Ending::Failed);
             }
         }

@@ -252,7 +252,8 @@ impl Engine {
                 many.take_back(transfer);
             }
             TransferOutcome::CannotDial(why)
-            | TransferOutcome::CutOff(why)
+            | TransferOutcome::CutOff(why, _)
+            | TransferOutcome::Wrong(why, _)
             | TransferOutcome::Received(Err(why)) => self.batch_failed(task, transfer, &why),
             TransferOutcome::DiskFull(why) => {
                 let holder = holder.name.clone();

@@ -93,30 +93,28 @@ impl Engine {
         self.next_of_many(task);
     }
 
-    /// A file that was fetched alone has not arrived. The holder that was asked last is given, if it was one.
+    /// A file that was fetched alone has not arrived: the reason, and what the user could do about it. The holder that was asked last
+    /// is given, if it was one.
     pub(in crate::peer::engine) fn part_failed(
         &mut self,
-        task: TaskId,
-        id: TaskId,
+        (task, id): (TaskId, TaskId),
         asked: Option<&PeerName>,
-        why: &str,
+        (why, advice): (&str, &str),
         cause: Cause,
     ) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(Part { mut item, from, is_stopped, .. }) = many.parts.remove(&id) else { return };
         // The end of a transfer that was stopped from here is no failure of its holder, whatever it looks like.
         let cause = if is_stopped { Cause::File } else { cause };
-        if cause == Cause::File {
+        if matches!(cause, Cause::File | Cause::Content | Cause::Lied) {
             // Of several holders, each was asked for all of it.
             from.ids().for_each(|holder| item.holders = item.holders.without(holder));
         }
         let asked = asked.and_then(|asked| many.holders.iter().position(|holder| holder.name == *asked));
-        let lost = many.put_back(std::iter::once(item), why);
+        let lost = many.put_back(std::iter::once(item), &format!("{why}{advice}"));
         self.lose(task, lost);
-        // What was asked of the holder is fetched by the same command, and not tried again by hand.
-        let why = why.strip_suffix("; try again").unwrap_or(why);
         match (cause, asked) {
-            (Cause::Holder, Some(holder)) => self.holder_failed(task, holder, why),
+            (Cause::Holder | Cause::Refused, Some(holder)) => self.holder_failed(task, holder, why),
             (Cause::Absent, Some(holder)) => self.drop_from_many(task, holder, why),
             _ => {}
         }

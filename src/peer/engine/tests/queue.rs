@@ -273,6 +273,7 @@ fn a_fetch_that_is_cancelled_or_not_answered_any_more_gives_its_place_up() {
             talk.bench.take([Input::Gone(CLIENT)]);
         } else {
             talk.bench.sleep(30);
+            talk.bench.nobody_has_it();
             assert!(talk.shown().1[0].contains("B does not answer any more"));
         }
         let expected = signal::encode(&Withdrawal { transfer: asked.transfer, reason: Reason::Left });
@@ -315,5 +316,6 @@ fn a_holder_that_knows_no_queue_is_busy() {
     talk.answer(&first, Verdict::Busy);
     talk.request();
     talk.bench.sleep(15);
+    talk.bench.nobody_has_it();
     assert!(talk.shown().1[0].contains("B sends too many files at once"));
 }

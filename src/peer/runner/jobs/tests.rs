@@ -20,7 +20,8 @@ use crate::tls::Trust;
 fn kind(outcome: &TransferOutcome) -> &'static str {
     match outcome {
         TransferOutcome::CannotDial(_) => "cannot dial",
-        TransferOutcome::CutOff(_) => "cut off",
+        TransferOutcome::CutOff(..) => "cut off",
+        TransferOutcome::Wrong(..) => "wrong",
         TransferOutcome::DiskFull(_) => "disk full",
         TransferOutcome::Received(Err(_)) => "failed",
         _ => "something else",
@@ -39,17 +40,22 @@ fn each_error_of_a_transfer_is_reported_by_what_can_be_done_about_it() {
         (TransferError::TimedOut, "cannot dial", "cut off"),
         (disk(no_space), "disk full", "disk full"),
         (disk(5), "failed", "failed"),
-        (TransferError::NotAuthentic, "failed", "failed"),
-        (TransferError::OtherFile, "failed", "failed"),
+        (TransferError::NotAuthentic, "wrong", "wrong"),
+        (TransferError::OtherFile, "wrong", "wrong"),
         (TransferError::Cancelled, "failed", "failed"),
     ] {
-        let kinds = [false, true].map(|has_begun| kind(&failure(&error, has_begun, "; rest")));
+        let kinds = [false, true].map(|has_begun| kind(&failure(&error, has_begun, 5, 9)));
         assert_eq!(kinds, [at_once, later], "{error}");
     }
-    let TransferOutcome::DiskFull(why) = failure(&disk(no_space), true, "; rest") else {
+    let TransferOutcome::DiskFull(why) = failure(&disk(no_space), true, 5, 9) else {
         panic!("there is no room")
     };
-    assert!(why.starts_with("the disk is full: ") && why.ends_with("; rest"), "{why}");
+    assert!(
+        why.starts_with("the disk is full: ")
+            && why.ends_with("; 5 of 9 bytes are kept, and the same command fetches the rest"),
+        "{why}"
+    );
+    assert!(matches!(failure(&broken(), true, 5, 9), TransferOutcome::CutOff(_, 5)));
 }
 
 const TRANSFER: TransferId = [7; 16];
@@ -113,13 +119,10 @@ fn a_file_of_which_nothing_comes_can_come_another_way_and_one_that_is_cut_off_ag
 }
 
 #[test]
-fn a_wrong_file_is_a_failure_of_its_holder_only_if_all_of_it_has_come_from_there() {
+fn nothing_is_kept_of_a_wrong_file() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    assert_eq!(kind(&received(dir.path(), 3, 0, false)), "failed");
-    assert_eq!(kind(&received(dir.path(), 1, 0, false)), "cut off");
-    assert_eq!(
-        kind(&received(dir.path(), 2, CHUNK_BYTES as u64, false)),
-        "cut off",
-        "it can be requested again"
-    );
+    assert!(matches!(received(dir.path(), 3, 0, false), TransferOutcome::Wrong(_, 0)));
+    let some = CHUNK_BYTES as u64;
+    assert!(matches!(received(dir.path(), 1, 0, false), TransferOutcome::CutOff(_, kept) if kept == some));
+    assert!(matches!(received(dir.path(), 2, some, false), TransferOutcome::Wrong(_, 0)));
 }

@@ -169,7 +169,10 @@ impl Engine {
         let input = match outcome {
             TransferOutcome::Piece { piece, next, is_new } => Input::Arrived { run, piece, next, is_new },
             TransferOutcome::ReceivedPieces => Input::Ended(run, true),
-            TransferOutcome::CannotDial(_) | TransferOutcome::CutOff(_) | TransferOutcome::Received(_)
+            TransferOutcome::CannotDial(_)
+            | TransferOutcome::CutOff(..)
+            | TransferOutcome::Wrong(..)
+            | TransferOutcome::Received(_)
                 if is_stopped =>
             {
                 Input::Lost(run)
@@ -179,7 +182,8 @@ impl Engine {
                 Input::Lost(run)
             }
             TransferOutcome::CannotDial(why)
-            | TransferOutcome::CutOff(why)
+            | TransferOutcome::CutOff(why, _)
+            | TransferOutcome::Wrong(why, _)
             | TransferOutcome::Received(Err(why)) => {
                 holder.why = Some(why);
                 Input::Ended(run, false)

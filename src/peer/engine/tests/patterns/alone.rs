@@ -39,7 +39,7 @@ fn a_file_that_a_slow_holder_sends_alone_is_taken_from_one_that_has_nothing_to_d
 fn that_a_slow_transfer_is_stopped_is_no_failure_of_its_holder() {
     let files: Vec<Has<'_>> = vec![("d/1", 2 << 20, "1"), ("d/2", 2 << 20, "2")];
     let (mut bench, mut holder) = underway(&[("B", true, files.clone()), ("C", true, files)]);
-    let cut = || TransferOutcome::CutOff("it was cut off".into());
+    let cut = || TransferOutcome::CutOff("it was cut off".into(), 0);
     let ready = Verdict::Ready { bytes: 2 << 20, salt: [1; 16] };
     prepare_parts(&mut bench);
     holder.requests_by_peer(&mut bench);
@@ -69,7 +69,7 @@ fn a_file_whose_transfer_is_cut_off_is_requested_once_more() {
         assert_eq!(holder.requests_by_peer(&mut bench), [("B".to_owned(), Asked::One("d/1".into()))]);
         let transfer = *holder.1.last().expect("it was requested");
         answer_of(&mut bench, "B", transfer, Verdict::Ready { bytes: 2 << 20, salt: [1; 16] });
-        bench.take([Input::Transfer(transfer, TransferOutcome::CutOff("it was cut off".into()))]);
+        bench.take([Input::Transfer(transfer, TransferOutcome::CutOff("it was cut off".into(), 0))]);
         assert_eq!(shown(&mut bench).1.is_empty(), again);
     }
     assert_eq!(prepare_parts(&mut bench), [""; 0]);

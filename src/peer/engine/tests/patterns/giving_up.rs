@@ -80,7 +80,7 @@ fn a_batch_that_is_cut_off_is_requested_once_more() {
         let asked = requests(&mut bench, &mut holder);
         assert_eq!(sizes(&asked), [("B", 1)]);
         answer_of(&mut bench, "B", asked[0].1, Verdict::Ready { bytes: 1, salt: [1; 16] });
-        bench.take([Input::Transfer(asked[0].1, TransferOutcome::CutOff("it was cut off".into()))]);
+        bench.take([Input::Transfer(asked[0].1, TransferOutcome::CutOff("it was cut off".into(), 0))]);
         assert_eq!(shown(&mut bench).1.len(), 1 - again);
     }
     assert!(is_done(&mut bench, Ending::Failed));
@@ -120,7 +120,7 @@ fn without_room_what_a_dropped_holder_was_asked_for_alone_is_not_requested_of_an
     );
     let [of_b, of_c] = holder.1[..] else { panic!("two requests") };
     let ready = Verdict::Ready { bytes: 2 << 20, salt: [1; 16] };
-    let cut = || TransferOutcome::CutOff("it was cut off".into());
+    let cut = || TransferOutcome::CutOff("it was cut off".into(), 0);
     for (peer, transfer) in [("C", of_c), ("B", of_b), ("B", batch[0].1)] {
         answer_of(&mut bench, peer, transfer, ready);
     }
