@@ -16,9 +16,13 @@ pub struct Pems {
 /// The next keys for the test of this thread; `None` if it has used all.
 pub fn next() -> Option<Pems> {
     thread_local!(static USED: Cell<usize> = const { Cell::new(0) });
-    // The simulation has them as encryption keys; here every other one is an identity key.
-    let pems = include_str!("../../examples/simulate/simulation/keys/renewed.pem");
-    let mut left = pems.split_inclusive("-----END PRIVATE KEY-----\n").skip(2 * USED.get());
+    // The simulation has the first of them as encryption keys; here every other one is an identity key. With them there are 20
+    // pairs, as many as any test needs.
+    const PEMS: &str = concat!(
+        include_str!("../../examples/simulate/simulation/keys/renewed.pem"),
+        include_str!("keys.pem")
+    );
+    let mut left = PEMS.split_inclusive("-----END PRIVATE KEY-----\n").skip(2 * USED.get());
     let (identity, encryption) = (left.next()?, left.next()?);
     USED.set(USED.get() + 1);
     Some(Pems { identity, encryption })
