@@ -13,6 +13,8 @@ use crate::{binary, repository};
 /// Outside of the ephemeral ports, so that no other process gets the port of a server while it is restarted.
 const PORTS_FIRST: u16 = 20_000;
 const PORTS: u16 = 12_000;
+/// More than the tests of one process use. It has no divisor in common with [`PORTS`], so each process id has a place of its own.
+const PORTS_OF_A_RUN: u32 = 401;
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
@@ -107,8 +109,8 @@ impl Server {
 /// A port that is free now and is not an ephemeral port.
 pub(crate) fn own_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // So that two test runs at the same time use different ports.
-    let start = std::process::id() % u32::from(PORTS);
+    // So that test runs at the same time use different ports, also if they are started in a row.
+    let start = std::process::id().wrapping_mul(PORTS_OF_A_RUN) % u32::from(PORTS);
     let start = u16::try_from(start).expect("it is less than PORTS");
     for _ in 0..PORTS {
         let port = PORTS_FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
