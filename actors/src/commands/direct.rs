@@ -157,7 +157,7 @@ mod tests {
     use crate::commands::memory::Memory;
     use crate::commands::network::Network;
     use crate::commands::router::PeerKey;
-    use crate::commands::session::{Port as _, SessionCommand, SessionPort};
+    use crate::commands::session::{Port as _, STORED_ELSEWHERE, SessionCommand, SessionId, SessionPort};
     use crate::commands::store::{Frames, Origin};
     use crate::runtime::poll_mailbox;
 
@@ -176,7 +176,11 @@ mod tests {
     }
 
     fn deliver(port: &SessionPort, bytes: impl Into<Bytes>) {
-        let origin = Origin { peer: PeerKey(1), session: 1, first: 0 };
+        deliver_from(port, 1, bytes);
+    }
+
+    fn deliver_from(port: &SessionPort, session: SessionId, bytes: impl Into<Bytes>) {
+        let origin = Origin { peer: PeerKey(1), session, first: 0 };
         port.deliver(Frames::of(bytes.into()), true, origin).expect("there is room");
     }
 
@@ -209,6 +213,27 @@ mod tests {
         assert_eq!((&delivery.frames.bytes[..], bytes, delivery.first), (&b"directly"[..], 8, 2));
         assert!(reader.next().is_none());
         assert_eq!(in_mailbox(&mailbox), ["after it has waited"]);
+    }
+
+    #[test]
+    fn nothing_overtakes_what_is_in_the_mailbox_of_a_session_that_still_waits() {
+        let (port, mailbox, reader, mut peer) = session();
+        let writer = reader.answer_writer();
+        reader.lend(&mailbox);
+        let in_use = writer.borrow().expect("it is lent");
+        deliver(&port, "while somebody else writes");
+        drop(in_use);
+        deliver(&port, "behind that");
+        reader.take_back();
+        assert_eq!(in_mailbox(&mailbox), ["while somebody else writes", "behind that"]);
+
+        reader.lend(&mailbox);
+        deliver_from(&port, STORED_ELSEWHERE, "never written by others");
+        deliver(&port, "behind that too");
+        reader.take_back();
+        assert_eq!(in_mailbox(&mailbox), ["never written by others", "behind that too"]);
+        drop((port, reader, mailbox, writer));
+        assert_eq!(peer.read(&mut [0]).expect("it ends"), 0, "nothing is on the connection");
     }
 
     #[test]
