@@ -309,6 +309,7 @@ impl Engine {
                 Some(hit) => format!("{} is not connected any more", hit.peer),
                 None => refusal.to_string(),
             };
+            self.is_refused(task);
             self.fail_fetch_because(task, &why, cause);
         }
     }
@@ -354,6 +355,7 @@ impl Engine {
                 format!("{peer} sends too many files, and its queue is full; try again")
             }
         };
+        self.is_refused(task);
         self.fail_fetch_because(task, &why, cause);
     }
 

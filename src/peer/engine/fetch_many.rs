@@ -426,7 +426,7 @@ impl Engine {
             for (transfer, batch) in &many.batches {
                 if batch.state == State::Moving {
                     self.local.effects.push(Effect::StopReceive(*transfer));
-                } else if batch.may_wait() {
+                } else {
                     self.withdraw(&many.holders[batch.holder].name, *transfer, Reason::Left);
                 }
             }

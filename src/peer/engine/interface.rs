@@ -298,6 +298,8 @@ pub enum Effect {
     /// Cancel the receiving of a file.
     StopReceive(TransferId),
     Send(Box<SendJob>),
+    /// Cancel the sending of a file, or of many.
+    StopSend(TransferId),
     /// Read the share and open a port for other peers, unless that was done already.
     Serve,
     ReadShare,

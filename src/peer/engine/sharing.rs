@@ -169,9 +169,12 @@ impl Engine {
     }
 
     /// Handles a receiver that does not want any more what it has requested.
-    fn withdrawn(&mut self, from: &PeerName, withdrawal: &Withdrawal) {
+    pub(super) fn withdrawn(&mut self, from: &PeerName, withdrawal: &Withdrawal) {
         let Withdrawal { transfer, reason } = *withdrawal;
         self.sharing.slots.withdraw(from, transfer);
+        if reason == Reason::Left {
+            self.stop_sending(from, transfer);
+        }
         if reason == Reason::DiskFull
             && let Some(what) = self.sharing.slots.sent_to(from, transfer)
         {
@@ -228,6 +231,15 @@ impl Engine {
         // With other refusals, the receiver gets the next answer.
         if refusal == Refusal::Absent {
             self.sharing.slots.withdraw(to, transfer);
+            self.stop_sending(to, transfer);
+        }
+    }
+
+    /// Ends a transfer that its receiver does not want any more. Through the server, this peer would wait there for seconds otherwise,
+    /// and keep the slot.
+    fn stop_sending(&mut self, to: &PeerName, transfer: TransferId) {
+        if self.sharing.slots.stop(to, transfer) {
+            self.local.effects.push(Effect::StopSend(transfer));
         }
     }
 

@@ -169,6 +169,12 @@ impl Slots {
         }
     }
 
+    /// Forgets a transfer to this peer that is underway. Returns whether there was one.
+    pub(super) fn stop(&mut self, to: &PeerName, transfer: TransferId) -> bool {
+        let is_theirs = self.serving.get(&transfer).is_some_and(|offer| same_name(&offer.to, to));
+        is_theirs && self.free(transfer).is_some()
+    }
+
     fn take_out(&mut self, at: usize) -> Waiting {
         let waiting = self.waiting.remove(at);
         self.tell_at = None;

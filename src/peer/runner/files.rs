@@ -47,6 +47,7 @@ pub(super) struct Files {
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
+    sending: HashMap<TransferId, Arc<Stop>>,
     /// Closed when all threads that receive have ended.
     received: Option<(Sender<()>, Receiver<()>)>,
     /// The files that come from several holders. Each is empty until it is open.
@@ -63,7 +64,7 @@ impl Files {
     }
 }
 
-/// Cancels the receiving of a file from another thread.
+/// Cancels a transfer from another thread.
 #[derive(Default)]
 pub(super) struct Stop {
     is_set: AtomicBool,
@@ -71,7 +72,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    fn set(&self) {
+    pub(super) fn set(&self) {
         self.is_set.store(true, Ordering::SeqCst);
         if let Some(socket) = self.socket.get() {
             // Wakes the thread if it waits for the other end. What arrives can still be read, so the thread looks at the flag
@@ -393,9 +394,11 @@ impl Shell {
         }
         let (home, server, share) =
             (Arc::clone(&self.home), self.membership.clone(), Arc::clone(&self.files.share));
-        let limit = self.files.up_limit.clone();
+        let (limit, stop) = (self.files.up_limit.clone(), self.sends(id));
         self.spawn(
-            move |_| outcome(jobs::send_many(&home, &server, &job, &share, stream, limit.as_deref())),
+            move |_| {
+                outcome(jobs::send_many(&home, &server, &job, &share, (stream, &stop), limit.as_deref()))
+            },
             move |e| outcome(TransferOutcome::SentMany(Vec::new(), Err(e))),
         );
     }
@@ -415,6 +418,18 @@ impl Shell {
         );
         if !goes_on {
             self.files.receiving.remove(&transfer);
+            self.files.sending.remove(&transfer);
+        }
+    }
+
+    /// Makes that a transfer can be cancelled from now on.
+    fn sends(&mut self, transfer: TransferId) -> Arc<Stop> {
+        Arc::clone(self.files.sending.entry(transfer).or_default())
+    }
+
+    pub(super) fn stop_send(&mut self, transfer: TransferId) {
+        if let Some(stop) = self.files.sending.remove(&transfer) {
+            stop.set();
         }
     }
 
@@ -434,9 +449,9 @@ impl Shell {
             return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
         }
         let (home, server) = (Arc::clone(&self.home), self.membership.clone());
-        let limit = self.files.up_limit.clone();
+        let (limit, stop) = (self.files.up_limit.clone(), self.sends(id));
         self.spawn(
-            move |_| outcome(jobs::send(&home, &server, &job, &file, stream, limit.as_deref())),
+            move |_| outcome(jobs::send(&home, &server, &job, &file, (stream, &stop), limit.as_deref())),
             move |e| outcome(TransferOutcome::Sent(Err(e))),
         );
     }

@@ -121,7 +121,9 @@ fn dial(
 ) -> Result<Stream, TransferOutcome> {
     let stream = match address {
         Some(address) => transfer::dial_direct(address, transfer, DIAL_WAIT),
-        None => transfer::dial_server(server, transfer, Side::Receiver, DIAL_WAIT),
+        None => {
+            transfer::dial_server(server, transfer, Side::Receiver, DIAL_WAIT, &|socket| stop.covers(socket))
+        }
     };
     let stream = stream.map_err(|e| TransferOutcome::CannotDial(e.to_string()))?;
     if stop.covers(stream.socket()) {
@@ -227,13 +229,28 @@ pub(super) fn receive_pieces(
     received.map_or_else(|e| failure(&e, has_begun, 0, 0), |()| TransferOutcome::ReceivedPieces)
 }
 
+/// The connection that the receiver has dialled, or one through the server without that. `stop` can end the transfer from then on.
+fn connection_of_receiver(
+    server: &Membership,
+    caller: Option<TcpStream>,
+    transfer: &TransferId,
+    stop: &Stop,
+) -> Result<Stream, TransferError> {
+    let is_wanted = |socket: &TcpStream| stop.covers(socket);
+    match caller {
+        Some(caller) if is_wanted(&caller) => Ok(caller.into()),
+        Some(_) => Err(TransferError::Cancelled),
+        None => transfer::dial_server(server, transfer, Side::Sender, DIAL_WAIT, &is_wanted),
+    }
+}
+
 /// Sends a file over the connection that its receiver has dialled, or through the server.
 pub(super) fn send(
     home: &Home,
     server: &Membership,
     job: &SendJob,
     file: &SharedFile,
-    stream: Option<TcpStream>,
+    (caller, stop): (Option<TcpStream>, &Stop),
     limit: Option<&RateLimit>,
 ) -> TransferOutcome {
     let shared = match share::open_shared(home, file) {
@@ -250,10 +267,7 @@ pub(super) fn send(
             Some(Run { links, end })
         }
     };
-    let stream = match stream {
-        Some(stream) => Ok(stream.into()),
-        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
-    };
+    let stream = connection_of_receiver(server, caller, &job.key.transfer, stop);
     let sent = stream
         .and_then(|stream| transfer::send_file(stream, shared, &job.header, run.as_ref(), &job.key, limit));
     TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
@@ -310,7 +324,7 @@ pub(super) fn send_many(
     server: &Membership,
     job: &SendManyJob,
     share: &Share,
-    stream: Option<TcpStream>,
+    (caller, stop): (Option<TcpStream>, &Stop),
     limit: Option<&RateLimit>,
 ) -> TransferOutcome {
     let mut sent = Vec::new();
@@ -332,10 +346,7 @@ pub(super) fn send_many(
             Err(why) => (Entry::NotSent(why), None),
         }
     });
-    let stream = match stream {
-        Some(stream) => Ok(stream.into()),
-        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
-    };
+    let stream = connection_of_receiver(server, caller, &job.key.transfer, stop);
     let result = stream.and_then(|stream| transfer::send_many(stream, entries, &job.key, limit));
     TransferOutcome::SentMany(sent, result.map_err(|e| e.to_string()))
 }

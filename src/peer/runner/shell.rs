@@ -353,6 +353,7 @@ impl Shell {
             Effect::Receive(job) => self.receive(job),
             Effect::StopReceive(transfer) => self.stop_receive(transfer),
             Effect::Send(job) => self.send(job),
+            Effect::StopSend(transfer) => self.stop_send(transfer),
         }
         Ok(())
     }

@@ -38,9 +38,10 @@ pub fn dial_direct(
 }
 
 /// Connects to the server as one end of a transfer of a joined peer, and waits for the other end. The file message
-/// follows on the stream; none of it has been read.
+/// follows on the stream; none of it has been read. `is_wanted` gets the socket before that wait, and can refuse it.
 ///
 /// # Errors
+/// [`TransferError::Cancelled`] when the socket is refused,
 /// [`TransferError::Connect`], [`TransferError::Server`] when the server refuses, [`TransferError::TimedOut`] when the
 /// other end has not come after `timeout` in all.
 pub fn dial_server(
@@ -48,6 +49,7 @@ pub fn dial_server(
     transfer: &TransferId,
     side: Side,
     timeout: Duration,
+    is_wanted: &dyn Fn(&TcpStream) -> bool,
 ) -> Result<Stream, TransferError> {
     let deadline = Instant::now() + timeout;
     let Membership { server: Server { access, unknown_certificate }, member, token } = membership;
@@ -57,6 +59,9 @@ pub fn dial_server(
     if found.unknown_certificate != *unknown_certificate {
         let changed = io::Error::other("the server's certificate has changed since this peer has joined");
         return Err(unreachable(&access.address, changed));
+    }
+    if !is_wanted(stream.socket()) {
+        return Err(TransferError::Cancelled);
     }
     let mut link = Link { stream, deadline };
     link.write(&PREFACE)?;

@@ -98,11 +98,20 @@ impl Engine {
     pub(super) fn stop(&mut self, stage: &Stage) {
         match stage {
             Stage::Moving(_, asked) => self.local.effects.push(Effect::StopReceive(asked.transfer)),
-            Stage::Queued(hit, asked) => self.withdraw(&hit.peer, asked.transfer, Reason::Left),
-            Stage::Asked(hit, asked) if asked.wish.may_wait() => {
+            // If the holder becomes ready now, it does not keep a slot for it.
+            Stage::Queued(hit, asked) | Stage::Asked(hit, asked) => {
                 self.withdraw(&hit.peer, asked.transfer, Reason::Left);
             }
             _ => {}
+        }
+    }
+
+    /// Notes that a request will not be served, so it need not be taken back.
+    pub(super) fn is_refused(&mut self, task: TaskId) {
+        if let Some(fetch) = self.fetches.fetches.get_mut(&task)
+            && let Stage::Asked(hit, _) | Stage::Queued(hit, _) = &fetch.stage
+        {
+            fetch.stage = Stage::Card(hit.clone());
         }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! They are asked without a place in their queues, so the fetch waits in one queue only. Whoever is ready first sends the file, and the
 //! other request is taken back. If both are ready at the same time, the second answer belongs to no request any more. Its holder has a slot
-//! for it until it reads that the request was taken back, or, if the file goes through the server, for the few seconds after which the
-//! server says that nobody has come.
+//! for it until it reads that the request was taken back.
 
 use std::time::{Duration, Instant};
 

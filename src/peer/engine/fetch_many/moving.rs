@@ -141,7 +141,10 @@ impl Engine {
             } else {
                 // It does not know such requests, and is asked for each file alone.
                 many.holders[holder].knows_many = false;
+                let name = many.holders[holder].name.clone();
                 many.take_back(transfer);
+                // Perhaps it is only late.
+                self.withdraw(&name, transfer, Reason::Left);
             }
         }
     }

@@ -227,6 +227,56 @@ fn a_place_is_free_again_when_its_receiver_leaves() {
 }
 
 #[test]
+fn a_holder_that_is_ready_for_a_receiver_that_has_left_is_free_at_once() {
+    type Ask = fn(&mut Talk, u8, Wish) -> Vec<(u8, Verdict)>;
+    let left = |transfer| signal::encode(&Withdrawal { transfer: [transfer; 16], reason: Reason::Left });
+    let is_stopped = |effect: &Effect| matches!(effect, Effect::StopSend(transfer) if *transfer == [1; 16]);
+    for (ask, route) in [(Talk::requests as Ask, Route::Server), (Talk::requests_many, Route::Server)] {
+        let mut talk = Talk::new();
+        ask(&mut talk, 1, route.into());
+        talk.requests(2, Wish::Queue(Route::Server));
+        // Nobody else can stop it.
+        talk.bench.engine.withdrawn(&name("C"), &Withdrawal { transfer: [1; 16], reason: Reason::Left });
+        talk.bench.take([]);
+        assert_eq!(talk.bench.count(is_stopped), 0);
+        talk.says(Kind::Request, 9, &left(1));
+        assert!(is_ready(&talk.answers(), 2));
+        assert_eq!(talk.bench.count(is_stopped), 1);
+        // Its thread has ended.
+        talk.bench.events.clear();
+        let ended = TransferOutcome::Sent(Err("the server closed it".into()));
+        talk.bench.take([Input::Transfer([1; 16], ended)]);
+        assert_eq!(talk.shown().1, [""; 0]);
+    }
+    // The same if the server says that the receiver is not there.
+    let mut talk = Talk::new();
+    talk.bench.withholds_outcomes = true;
+    talk.requests(1, Wish::Server);
+    let first = talk.bench.envelopes_sent;
+    talk.bench.hear(&ToPeer::Routed { first, count: 2, outcome: Outcome::Refused(Refusal::Absent) });
+    assert_eq!(talk.bench.count(is_stopped), 1);
+}
+
+#[test]
+fn a_receiver_takes_a_request_back_that_is_not_answered_but_not_one_that_is_refused() {
+    for is_cancelled in [true, false] {
+        let mut talk = Talk::new();
+        let asked = talk.fetches();
+        if is_cancelled {
+            talk.bench.take([Input::Gone(CLIENT)]);
+        } else {
+            talk.bench.sleep(15);
+        }
+        let left = signal::encode(&Withdrawal { transfer: asked.transfer, reason: Reason::Left });
+        assert_eq!(talk.heard(Kind::Request), [left]);
+    }
+    let mut talk = Talk::new();
+    let asked = talk.fetches();
+    talk.answer(&asked, Verdict::NotShared);
+    assert_eq!(talk.heard(Kind::Request), [[0; 0]; 0]);
+}
+
+#[test]
 fn a_queued_file_that_is_no_longer_shared_is_not_sent() {
     let mut talk = Talk::new();
     talk.requests(1, Wish::Server);

@@ -1,12 +1,13 @@
 //! What a transfer that fails reports.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::thread;
 
 use wire::Digest;
-use wire::protocol::TransferId;
+use wire::frame::{self, PREFACE};
+use wire::protocol::{Greeting, ToPeer, ToServer, TransferId};
 use wire::transfer::{CHUNK_BYTES, FileSealer, TransferKey};
 use zeroize::Zeroizing;
 
@@ -60,6 +61,38 @@ fn each_error_of_a_transfer_is_reported_by_what_can_be_done_about_it() {
 
 const TRANSFER: TransferId = [7; 16];
 
+fn joined(server: &str) -> Membership {
+    let access = Access::new(server.parse().expect("an address"), &Trust::SystemOrUnknown);
+    let access = access.expect("no certificates are needed");
+    let server = Server { access, unknown_certificate: None };
+    Membership { server, member: "A".parse().expect("a good name"), token: [0; 32] }
+}
+
+#[test]
+fn a_holder_that_waits_at_the_server_can_be_stopped() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let membership = joined(&listener.local_addr().expect("it is bound").to_string());
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("it is dialled");
+            stream.write_all(&frame::frame(&ToPeer::Hello(Greeting::default()))).expect("it is open");
+            let Membership { member, token, .. } = membership.clone();
+            let splice = ToServer::Splice { transfer: TRANSFER, side: Side::Sender, member, token };
+            let mut asked = vec![0; PREFACE.len() + frame::frame(&splice).len()];
+            stream.read_exact(&mut asked).expect("it asks for the other end");
+            stop.set();
+            // The server says nothing.
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        let stopped = connection_of_receiver(&membership, None, &TRANSFER, &stop);
+        assert!(matches!(stopped, Err(TransferError::Connection(_))), "{stopped:?}");
+        let caller = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let stopped = connection_of_receiver(&membership, Some(caller), &TRANSFER, &stop);
+        assert!(matches!(stopped, Err(TransferError::Cancelled)), "{stopped:?}");
+    });
+}
+
 /// What receiving a file of three chunks into a folder reports from a holder that sends so many of them, from `offset` on. `is_right`:
 /// whether these are the right ones.
 fn received(dir: &Path, chunks: usize, offset: u64, is_right: bool) -> TransferOutcome {
@@ -95,15 +128,7 @@ fn received(dir: &Path, chunks: usize, offset: u64, is_right: bool) -> TransferO
         // Until it closes the connection, so that what was sent is not lost in a reset.
         let _ = io::copy(&mut stream, &mut io::sink());
     });
-    let server = Membership {
-        server: Server {
-            access: Access::new("127.0.0.1:1".parse().expect("an address"), &Trust::SystemOrUnknown)
-                .expect("no certificates are needed"),
-            unknown_certificate: None,
-        },
-        member: "A".parse().expect("a good name"),
-        token: [0; 32],
-    };
+    let server = joined("127.0.0.1:1");
     let job = ReceiveJob { key: key(), download, offset, address: Some(address) };
     let outcome = receive(&home, &server, &job, &Stop::default(), &mut |_, _| {});
     holder.join().expect("it does not panic");

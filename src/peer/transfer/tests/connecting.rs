@@ -160,7 +160,8 @@ fn hello() -> Vec<u8> {
 fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
     let spliced = frame::frame(&ToPeer::Spliced);
     let (address, thread) = server(hello(), [spliced.as_slice(), b"file message"].concat());
-    let stream = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
+    let stream =
+        dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE, &|_| true).expect("they meet");
     let (asked, far) = thread.join().expect("the server does not panic");
     let question = frame::frame(&splice());
     assert_eq!(asked, [PREFACE.as_slice(), &question].concat());
@@ -175,8 +176,8 @@ fn a_refusal_of_the_server_is_shown_escaped() {
     let refusal = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: "no\x1b[2Jw".into() });
     for (first, second) in [(hello(), refusal.clone()), (refusal, Vec::new())] {
         let (address, thread) = server(first, second);
-        let error =
-            dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect_err("it is refused");
+        let error = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE, &|_| true)
+            .expect_err("it is refused");
         assert!(matches!(&error, TransferError::Server { code: ErrorCode::Busy, .. }), "{error}");
         assert!(error.to_string().contains("no\\u{1b}[2Jw"), "{error}");
         thread.join().expect("the server does not panic");
@@ -188,13 +189,13 @@ fn a_server_that_speaks_something_else_is_refused() {
     let unexpected = frame::frame(&ToPeer::Spliced);
     for greeting in [unexpected, b"HTTP/1.1 200 OK\r\n".to_vec(), vec![1, 0, 0, 0, 99]] {
         let (address, thread) = server(greeting, Vec::new());
-        let refused = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE);
+        let refused = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE, &|_| true);
         assert!(matches!(refused, Err(TransferError::Protocol(_))), "{refused:?}");
         thread.join().expect("the server does not panic");
     }
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
     let unused = unused.expect("a free port").to_string();
-    let refused = dial_server(&joined(&unused), &TRANSFER, Side::Sender, DEADLINE);
+    let refused = dial_server(&joined(&unused), &TRANSFER, Side::Sender, DEADLINE, &|_| true);
     assert!(matches!(refused, Err(TransferError::Connect { .. })), "{refused:?}");
 }
 
@@ -202,6 +203,7 @@ fn a_server_that_speaks_something_else_is_refused() {
 fn a_server_that_says_nothing_is_left_in_time() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
-    let refused = dial_server(&joined(&address), &TRANSFER, Side::Sender, Duration::from_millis(50));
+    let refused =
+        dial_server(&joined(&address), &TRANSFER, Side::Sender, Duration::from_millis(50), &|_| true);
     assert!(matches!(refused, Err(TransferError::TimedOut)), "{refused:?}");
 }
