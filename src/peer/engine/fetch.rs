@@ -195,6 +195,11 @@ impl Fetches {
         }
     }
 
+    /// Whether a fetch waits in the queue of its holder.
+    pub(super) fn is_queued(&self, task: TaskId) -> bool {
+        self.fetches.get(&task).is_some_and(|fetch| matches!(fetch.stage, Stage::Queued(..)))
+    }
+
     fn tasks(&self, of: impl Fn(&Fetch) -> bool) -> Vec<TaskId> {
         self.fetches.iter().filter(|(_, fetch)| of(fetch)).map(|(task, _)| *task).collect()
     }
@@ -301,8 +306,7 @@ impl Engine {
             return self.many_refused(transfer, refusal);
         };
         // A holder that is away tells the place when it is back.
-        let is_queued = |fetch: &Fetch| matches!(fetch.stage, Stage::Queued(..));
-        if !self.fetches.fetches.get(&task).is_some_and(is_queued) {
+        if !self.fetches.is_queued(task) {
             let cause = if refusal == Refusal::Absent { Cause::Absent } else { Cause::Refused };
             let holder = self.fetches.fetches.get(&task).and_then(|fetch| fetch.stage.hit());
             let why = match holder.filter(|_| cause == Cause::Absent) {
@@ -379,9 +383,13 @@ impl Engine {
         self.local.tell(fetch.client, event);
         // The transfer has its own timeout.
         (fetch.deadline, fetch.moving_since) = (None, Some(self.local.now.instant));
+        let (parent, holder) = (fetch.parent, hit.peer.clone());
         fetch.stage = Stage::Moving(hit, asked);
         self.local.effects.push(Effect::Receive(Box::new(job)));
         self.withdraw_probe(probe);
+        if let Some(parent) = parent {
+            self.part_moves(parent, &holder);
+        }
     }
 
     /// Handles the progress or result of a transfer: of this peer's own files, or of a fetch.

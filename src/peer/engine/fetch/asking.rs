@@ -91,7 +91,11 @@ impl Engine {
             let (name, from) = (hit.file.name.clone(), hit.peer.clone());
             self.local.tell(fetch.client, Event::FileQueued { name, from, place });
         }
+        let (parent, holder) = (fetch.parent, hit.peer.clone());
         fetch.stage = Stage::Queued(hit, asked);
+        if let Some(parent) = parent {
+            self.part_waits(parent, &holder);
+        }
     }
 
     /// Stops the transfer of a fetch, or takes its request back.

@@ -73,6 +73,25 @@ impl Engine {
         self.start_part_of_many((task, id), hits, how);
     }
 
+    /// A file that is fetched alone waits in the queue of its holder. Whoever has nothing to do may send it.
+    pub(in crate::peer::engine) fn part_waits(&mut self, task: TaskId, holder: &PeerName) {
+        let until = self.local.now.instant + BUSY_MEMORY;
+        self.note_busy(task, holder, Some(until));
+        self.next_of_many(task);
+    }
+
+    /// A file that is fetched alone arrives.
+    pub(in crate::peer::engine) fn part_moves(&mut self, task: TaskId, holder: &PeerName) {
+        self.note_busy(task, holder, None);
+    }
+
+    fn note_busy(&mut self, task: TaskId, holder: &PeerName, until: Option<Instant>) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        if let Some(holder) = many.holders.iter_mut().find(|of| of.name == *holder) {
+            holder.busy_until = until;
+        }
+    }
+
     /// A file that was fetched alone is here. Each of these has sent so much of it.
     pub(in crate::peer::engine) fn part_arrived(&mut self, task: TaskId, id: TaskId, given: &[HolderPart]) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };

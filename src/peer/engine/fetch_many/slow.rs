@@ -77,13 +77,32 @@ impl Engine {
     /// Takes a request back that waits in the queue of its holder, if others could send the files now. Returns whether there was one.
     pub(super) fn recall_queued(&mut self, task: TaskId) -> bool {
         let Some(many) = self.fetches.many.get_mut(&task) else { return false };
-        let Some(transfer) = many.held_up(State::Queued).first().copied() else { return false };
+        let Some(transfer) = many.held_up(State::Queued).first().copied() else {
+            return self.recall_queued_part(task);
+        };
         let Some(id) = many.batches.get(&transfer).map(|batch| batch.holder) else { return false };
         // Otherwise the next request would go to it again, and wait again.
         many.holders[id].again_at = Some(self.local.now.instant + BUSY_WAIT);
         let holder = many.holders[id].name.clone();
         many.take_back(transfer);
         self.withdraw(&holder, transfer, Reason::Left);
+        true
+    }
+
+    /// The same for a file that is fetched alone.
+    fn recall_queued_part(&mut self, task: TaskId) -> bool {
+        let again_at = self.local.now.instant + BUSY_WAIT;
+        let Some(many) = self.fetches.many.get(&task) else { return false };
+        let held_up = many.parts_held_up().into_iter().find(|(part, _)| self.fetches.is_queued(*part));
+        let Some((part, id)) = held_up else { return false };
+        if !self.cancel_unsent(part) {
+            return false;
+        }
+        let Some(many) = self.fetches.many.get_mut(&task) else { return false };
+        many.holders[id].again_at = Some(again_at);
+        if let Some(Part { item, .. }) = many.parts.remove(&part) {
+            many.queue.put_back(item);
+        }
         true
     }
 

@@ -1,5 +1,7 @@
 //! The files of a pattern that are fetched alone.
 
+use wire::signal::Reason;
+
 use super::*;
 
 #[test]
@@ -59,6 +61,59 @@ fn that_a_slow_transfer_is_stopped_is_no_failure_of_its_holder() {
     assert_eq!(faults(&mut bench), [("B".to_owned(), HolderFault::Slow)]);
     assert_eq!(prepare_parts(&mut bench), ["d/1"]);
     assert_eq!(holder.requests_by_peer(&mut bench), [("C".to_owned(), Asked::One("d/1".into()))]);
+}
+
+#[test]
+fn a_file_that_waits_in_the_queue_of_a_holder_is_taken_from_one_that_has_nothing_to_do() {
+    let files: Vec<Has<'_>> = vec![("d/1", 2 << 20, "1"), ("d/2", 2 << 20, "2")];
+    let (mut bench, mut holder) = underway(&[("B", true, files.clone()), ("C", true, files)]);
+    let one = |peer: &str, name: &str| (peer.to_owned(), Asked::One(name.into()));
+    let ready = Verdict::Ready { bytes: 2 << 20, salt: [1; 16] };
+    assert_eq!(prepare_parts(&mut bench), ["d/1", "d/2"]);
+    assert_eq!(holder.requests_by_peer(&mut bench), [one("B", "d/1"), one("C", "d/2")]);
+    let [of_b, of_c] = holder.1[..] else { panic!("two requests: {:?}", holder.1) };
+    answer_of(&mut bench, "C", of_c, ready);
+    answer_of(&mut bench, "B", of_b, Verdict::Busy);
+    assert_eq!(holder.requests_by_peer(&mut bench), [one("B", "d/1")]);
+    let waits = holder.1[2];
+    answer_of(&mut bench, "B", waits, Verdict::Queued { place: 1 });
+    assert_eq!(holder.requests_by_peer(&mut bench), [], "C has something to do");
+    let there = TransferOutcome::Received(Ok(PathBuf::from("/there")));
+    bench.take([Input::Transfer(of_c, there)]);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"]);
+    let left = |peer: &str, transfer| (peer.to_owned(), Asked::Withdrawn(transfer, Reason::Left));
+    assert_eq!(holder.requests_by_peer(&mut bench), [left("B", waits), one("C", "d/1")]);
+    // C is busy now too, so the file waits there. It does not go back and forth.
+    answer_of(&mut bench, "C", holder.1[3], Verdict::Busy);
+    assert_eq!(holder.requests_by_peer(&mut bench), [one("C", "d/1")]);
+    let waits = holder.1[4];
+    for _ in 0..2 {
+        answer_of(&mut bench, "C", waits, Verdict::Queued { place: 1 });
+        assert_eq!((prepare_parts(&mut bench), holder.requests_by_peer(&mut bench)), (vec![], vec![]));
+        bench.sleep(29);
+    }
+    bench.sleep(2);
+    assert_eq!(prepare_parts(&mut bench), ["d/1"], "B may have nothing to do now");
+    assert_eq!(holder.requests_by_peer(&mut bench), [left("C", waits), one("B", "d/1")]);
+}
+
+#[test]
+fn a_holder_that_sends_a_file_after_it_was_busy_may_have_nothing_to_do_soon() {
+    let large = |name| (name, 2 << 20, name);
+    let (mut bench, mut holder) =
+        underway(&[("B", true, vec![large("d/1"), large("d/2")]), ("C", true, vec![large("d/2")])]);
+    let ready = Verdict::Ready { bytes: 2 << 20, salt: [1; 16] };
+    assert_eq!(prepare_parts(&mut bench), ["d/1", "d/2"]);
+    holder.requests_by_peer(&mut bench);
+    let [of_b, of_c] = holder.1[..] else { panic!("two requests: {:?}", holder.1) };
+    answer_of(&mut bench, "B", of_b, Verdict::Queued { place: 1 });
+    answer_of(&mut bench, "C", of_c, Verdict::Queued { place: 1 });
+    answer_of(&mut bench, "B", of_b, ready);
+    let there = TransferOutcome::Received(Ok(PathBuf::from("/there")));
+    bench.take([Input::Transfer(of_b, there)]);
+    assert_eq!(prepare_parts(&mut bench), ["d/2"]);
+    let left = ("C".to_owned(), Asked::Withdrawn(of_c, Reason::Left));
+    assert_eq!(holder.requests_by_peer(&mut bench), [left, ("B".to_owned(), Asked::One("d/2".into()))]);
 }
 
 #[test]
