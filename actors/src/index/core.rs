@@ -239,7 +239,7 @@ impl Core {
         let mut hits = Vec::new();
         let mut bytes = 0;
         let first = ranking.first(limit, ids);
-        self.catalog.fetch_ahead(&first);
+        ranking.fetch_ahead(&first);
         for id in first {
             let hit = ranking.hit(id);
             bytes += hit_bytes(&hit);
