@@ -29,7 +29,7 @@ use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
 use another::Turns;
 pub(super) use ending::Cause;
-pub(in crate::peer) use ending::kept_rest;
+pub use ending::kept_rest;
 pub(super) use gather::is_large_enough;
 use gather::{Gather, is_worth_gathering};
 use probe::Probing;

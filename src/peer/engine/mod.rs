@@ -50,7 +50,7 @@ use wire::protocol::{ChannelBinding, Greeting, ToServer, join_proof_text};
 use contacts::Contacts;
 use conversations::Conversations;
 use fetch::Fetches;
-pub(in crate::peer) use fetch::kept_rest;
+pub use fetch::kept_rest;
 use guard::Guard;
 pub use interface::{
     ClientId, Download, Effect, Input, Limits, Loaded, Net, NotReceived, Now, Options, Out, Prepared,

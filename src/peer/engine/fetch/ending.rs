@@ -33,7 +33,7 @@ pub(in crate::peer::engine) enum Cause {
 }
 
 /// How many bytes were kept although a transfer has failed, and what to do, to follow the reason.
-pub(in crate::peer) fn kept_rest(kept: u64, total: u64) -> String {
+pub fn kept_rest(kept: u64, total: u64) -> String {
     match kept {
         0 => String::new(),
         _ => format!("; {kept} of {total} bytes are kept, and the same command fetches the rest"),
