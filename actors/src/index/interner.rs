@@ -35,11 +35,11 @@ impl<V, T> Default for Interner<V, T> {
 impl<V, T: Borrow<str>> Interner<V, T> {
     /// Counts one more use of a text. `make` makes a copy and the value of a text that is new.
     pub(super) fn acquire(&mut self, text: &str, make: impl FnOnce() -> (T, V)) -> TextId {
-        if let Some(id) = self.find(text) {
+        let hash = self.hasher.hash_one(text);
+        if let Some(id) = self.find_hashed(text, hash) {
             self.slots[id as usize].uses += 1;
             return id;
         }
-        let hash = self.hasher.hash_one(text);
         let (text, value) = make();
         let id = self.slots.insert(Slot { text, uses: 1, value });
         let id = u32::try_from(id).expect("the index holds fewer than 2^32 pairs");
@@ -65,8 +65,11 @@ impl<V, T: Borrow<str>> Interner<V, T> {
 
     /// The id of a text that is in use.
     pub(super) fn find(&self, text: &str) -> Option<TextId> {
-        let is_it = |id: &TextId| text_in(&self.slots, *id) == text;
-        self.ids.find(self.hasher.hash_one(text), is_it).copied()
+        self.find_hashed(text, self.hasher.hash_one(text))
+    }
+
+    fn find_hashed(&self, text: &str, hash: u64) -> Option<TextId> {
+        self.ids.find(hash, |id| text_in(&self.slots, *id) == text).copied()
     }
 
     pub(super) fn text(&self, id: TextId) -> &T {
