@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use integration::http::until;
-use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, sha256_hex};
+use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, Server, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -154,6 +154,18 @@ fn a_holder_that_is_killed_and_one_that_is_slow_do_not_matter() {
     assert_eq!(parts[0].0, "ann");
 }
 
+/// Lets two peers share a file, so slowly that one can be killed in the middle. Returns a third peer, and the two with their names.
+fn shared_by_two(sandbox: &Sandbox, server: &Server, content: &[u8]) -> (Peer, [(&'static str, Process); 2]) {
+    let sharing = ["ann", "ben"].map(|name| {
+        let holder = sandbox.peer(name, server.address());
+        give(&holder, content);
+        (name, share(&holder, "2M"))
+    });
+    let dora = sandbox.peer("dora", server.address());
+    wait_until_reachable(&dora, 2);
+    (dora, sharing)
+}
+
 /// Kills the holder that sends a file, after some of it has arrived. Returns its name.
 fn kill_the_sender(getting: &Process, sharing: [(&str, Process); 2], some: usize) -> (String, Process) {
     let asked = getting.event("file_request", |_| true);
@@ -170,13 +182,9 @@ fn kill_the_sender(getting: &Process, sharing: [(&str, Process); 2], some: usize
 fn a_small_file_goes_on_with_another_holder_when_the_one_that_sends_it_is_killed() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
     // Too small to come from both.
     let content = noise(6 * PIECE_BYTES + 5);
-    give(&ann, &content);
-    give(&ben, &content);
-    let sharing = [("ann", share(&ann, "2M")), ("ben", share(&ben, "2M"))];
-    wait_until_reachable(&dora, 2);
+    let (dora, sharing) = shared_by_two(&sandbox, &server, &content);
     let getting = dora.start(&["get", NAME]);
     let (killed, _left) = kill_the_sender(&getting, sharing, 2 * PIECE_BYTES);
     let other = if killed == "ann" { "ben" } else { "ann" };
@@ -201,12 +209,7 @@ fn a_small_file_goes_on_with_another_holder_when_the_one_that_sends_it_is_killed
 fn only_a_holder_that_the_user_has_named_is_asked_for_a_file_also_if_it_is_killed() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    let [ann, ben, dora] = ["ann", "ben", "dora"].map(|name| sandbox.peer(name, server.address()));
-    let content = noise(6 * PIECE_BYTES);
-    give(&ann, &content);
-    give(&ben, &content);
-    let sharing = [("ann", share(&ann, "2M")), ("ben", share(&ben, "2M"))];
-    wait_until_reachable(&dora, 2);
+    let (dora, sharing) = shared_by_two(&sandbox, &server, &noise(6 * PIECE_BYTES));
     let getting = dora.start(&["get", NAME, "--from", "ann"]);
     let (killed, _left) = kill_the_sender(&getting, sharing, PIECE_BYTES);
     assert_eq!(killed, "ann");
