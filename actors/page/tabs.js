@@ -10,6 +10,7 @@ export class Tabs {
   #channel = new BroadcastChannel("switchboard");
   #owner = null;
   #show;
+  /** What was shown last. @type {import("./owner.js").Live} */ #live = {};
   #replies = new Map();
 
   /**
@@ -17,20 +18,19 @@ export class Tabs {
    * @param {(live: import("./owner.js").Live) => void} show Called when records or the state of the peer have changed.
    */
   constructor(store, url, show) {
-    this.#show = show;
+    this.#show = (live) => show((this.#live = live));
     this.#channel.onmessage = ({ data }) => this.#received(data);
     // The lock is kept until this tab is closed. Then the next tab in the queue gets it.
     navigator.locks.request("switchboard", async () => {
       this.#owner = new Owner(store, url, (live) => {
         this.#channel.postMessage({ type: "changed", live });
-        show(live);
+        this.#show(live);
       });
-      // Whoever was asked before is gone, with what it was doing.
       this.#channel.postMessage({ type: "new owner" });
       this.#abandon();
       await this.#owner.start();
       return new Promise(() => {});
-    }).catch((error) => show({ phase: "failed", reason: error.message }));
+    }).catch((error) => this.#show({ phase: "failed", reason: error.message }));
     this.#channel.postMessage({ type: "new tab" });
   }
 
@@ -43,8 +43,9 @@ export class Tabs {
     else this.#owner.command(command, (said) => this.#channel.postMessage({ type: "reply", id, answer: said }));
   }
 
-  /** Fails what has no answer. */
+  /** The owner before is gone, with its connection and what it was doing. */
   #abandon() {
+    if (this.#live.connection) this.#show({ ...this.#live, connection: "connecting" });
     for (const reply of this.#replies.values()) reply({ error: "The tab that did this was closed. Try again." });
     this.#replies.clear();
   }

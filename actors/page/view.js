@@ -59,6 +59,8 @@ export class View {
    */
   changed(live) {
     this.#live = live;
+    // At once, because people act on it.
+    this.#drawConnection();
     if (!this.#isDue) {
       this.#isDue = true;
       // A failure to draw must not keep the page from drawing again.
@@ -80,7 +82,6 @@ export class View {
     at("me").hidden = !isPeer && !isRefused;
     at("my-name").textContent = name ?? "";
     at("my-key").textContent = grouped(fingerprint ?? "");
-    this.#drawConnection();
     if (phase === "taken") at("name-problem").textContent = NAME_TAKEN;
     if (isPeer) await this.#drawPeer();
   }
