@@ -122,7 +122,7 @@ fn text(value: &Value) -> String {
     value.as_str().expect("the protocol gives a text here").to_owned()
 }
 
-/// A browser context; its tabs are closed when this is dropped.
+/// A browser context, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct Person {
     browser: &'static Browser,
@@ -189,7 +189,7 @@ impl Drop for Person {
     }
 }
 
-/// A tab of a browser.
+/// A tab of a browser, which is closed when this is dropped.
 #[derive(Debug)]
 pub struct Tab<'p> {
     person: &'p Person,
@@ -259,9 +259,12 @@ impl Tab<'_> {
     pub fn type_text(&self, text: &str) {
         self.expect("Input.insertText", &json!({ "text": text }));
     }
+}
 
-    /// Closes it, as a person would.
-    pub fn close(self) {
+impl Drop for Tab<'_> {
+    /// Closes it, as a person would. A tab that is never drawn is not closed with its browser context: Chromium waits for it for a
+    /// minute and then crashes.
+    fn drop(&mut self) {
         // The browser may have ended.
         let _ = self.person.browser.call("", "Target.closeTarget", &json!({ "targetId": self.target }));
     }

@@ -237,7 +237,7 @@ fn a_tab_is_told_when_the_one_that_fetches_for_it_is_closed() {
     search(&page, "paced");
     page.click("#hits button");
     page.wait("document.querySelector('#hits progress').value > 0.2");
-    first.tab.close();
+    drop(first);
     says(&page, "The tab that did this was closed. Try again.");
     page.connected();
     page.click("#hits button");

@@ -141,7 +141,7 @@ fn tabs_share_one_peer_and_the_next_goes_on_when_the_first_is_closed() {
         page.shows("delivered", 1);
         page.shows("received", 1);
     }
-    first.tab.close();
+    drop(first);
     second.write("from the second tab, alone");
     second.shows("delivered", 2);
     terminal.type_line("/msg Web to the one that is left");
