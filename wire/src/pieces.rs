@@ -124,6 +124,11 @@ impl Chain {
         link
     }
 
+    /// The link behind a piece of a file with this length, whose end was reached.
+    pub fn link_behind(self, piece: u64, total_bytes: u64) -> Link {
+        if piece + 1 == count(total_bytes) { Link(self.digest()) } else { self.link() }
+    }
+
     /// What [`Chain::resume`] needs to go on from the place that was reached, which is anywhere.
     pub fn state(&self) -> Vec<u8> {
         self.0.serialize().to_vec()
@@ -147,13 +152,6 @@ fn swap_words(from: &[u8], to: &mut [u8]) {
         to.copy_from_slice(from);
         to.reverse();
     }
-}
-
-/// The link behind a piece of a file with this length, if the piece has this content.
-pub fn link_behind(link: &Link, piece: u64, content: &[u8], total_bytes: u64) -> Link {
-    let mut chain = Chain::at(link, piece);
-    chain.update(content);
-    if piece + 1 == count(total_bytes) { Link(chain.digest()) } else { chain.link() }
 }
 
 /// Computes the digest of a file and the links at its pieces.
@@ -220,9 +218,14 @@ mod tests {
                 let Range { start, end } = bytes_of(&(piece..piece + 1), total);
                 let at = index(piece);
                 let mut bytes = content[index(start)..index(end)].to_vec();
-                assert_eq!(link_behind(&links[at], piece, &bytes, total), links[at + 1], "{total} {piece}");
+                let behind = |bytes: &[u8]| {
+                    let mut chain = Chain::at(&links[at], piece);
+                    chain.update(bytes);
+                    chain.link_behind(piece, total)
+                };
+                assert_eq!(behind(&bytes), links[at + 1], "{total} {piece}");
                 bytes[0] ^= 1;
-                assert_ne!(link_behind(&links[at], piece, &bytes, total), links[at + 1]);
+                assert_ne!(behind(&bytes), links[at + 1]);
             }
         }
     }

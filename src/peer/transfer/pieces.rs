@@ -89,11 +89,11 @@ impl PieceStore {
         Ok((part, write_records(folder, sha256, &here)?, here))
     }
 
-    /// Writes a piece, unless it is here already. Returns whether it was written.
+    /// Writes a piece, given in chunks, unless it is here already. Returns whether it was written.
     ///
     /// # Errors
     /// [`TransferError::Disk`].
-    pub(super) fn put(&self, piece: Piece, content: &[u8]) -> Result<bool, TransferError> {
+    pub(super) fn put(&self, piece: Piece, content: &[Vec<u8>]) -> Result<bool, TransferError> {
         {
             let mut kept = self.lock();
             if kept.is_over || kept.pieces.contains_key(&piece.number) {
@@ -109,7 +109,7 @@ impl PieceStore {
             }
             kept.pieces.insert(piece.number, None);
         }
-        let written = self.part.write_all_at(content, piece.number * PIECE_BYTES);
+        let written = self.write(content, piece.number * PIECE_BYTES);
         let due = {
             let mut kept = self.lock();
             if written.is_err() {
@@ -124,6 +124,14 @@ impl PieceStore {
         };
         written.and_then(|()| self.record(&due)).map_err(FileError::of("write", &self.path))?;
         Ok(true)
+    }
+
+    fn write(&self, chunks: &[Vec<u8>], mut at: u64) -> io::Result<()> {
+        for chunk in chunks {
+            self.part.write_all_at(chunk, at)?;
+            at += chunk.len() as u64;
+        }
+        Ok(())
     }
 
     /// Adds records, after their pieces are on the disk. Nobody who puts a piece waits for the disk meanwhile.

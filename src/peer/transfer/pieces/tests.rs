@@ -2,8 +2,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
 
-use wire::pieces::link_behind;
-
 use super::*;
 use crate::peer::command::Existing;
 
@@ -21,12 +19,17 @@ fn what_the_disk_may_have_lost_does_not_count() {
     let content = vec![7; 2 << 20];
     let (first, second) = content.split_at(1 << 20);
     let start = Chain::new().link();
-    let middle = link_behind(&start, 0, first, BYTES);
-    let end = link_behind(&middle, 1, second, BYTES);
+    let behind = |link: &Link, number, content| {
+        let mut chain = Chain::at(link, number);
+        chain.update(content);
+        chain.link_behind(number, BYTES)
+    };
+    let middle = behind(&start, 0, first);
+    let end = behind(&middle, 1, second);
     let pieces = [Piece { number: 0, from: start, to: middle }, Piece { number: 1, from: middle, to: end }];
     let (mut store, _) = PieceStore::open(&to, BYTES, &end.0).expect("the folder can be written");
     for (piece, content) in pieces.into_iter().zip([first, second]) {
-        assert!(store.put(piece, content).expect("it is written"));
+        assert!(store.put(piece, &[content.to_vec()]).expect("it is written"));
     }
     // A file that takes what is written, but has no disk to wait for.
     let (mut read, write_end) = io::pipe().expect("a pipe");

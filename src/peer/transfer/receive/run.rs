@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use wire::frame::LENGTH_BYTES;
-use wire::pieces::{Link, PIECE_BYTES, Piece, bytes_of, link_behind, open_links};
+use wire::pieces::{Chain, Link, PIECE_BYTES, Piece, bytes_of, open_links};
 
 use super::{Expected, HEADER_RECORD_BYTES_MAX, Incoming, TAG_BYTES};
 use crate::peer::transfer::{IDLE_MAX, PieceStore, RateLimit, TransferError};
@@ -45,13 +45,12 @@ pub fn receive_run(
     if links.len() as u64 != pieces.end - pieces.start {
         return Err(TransferError::OtherFile);
     }
-    let mut record = record;
     let mut content = Vec::new();
     for (at, number) in pieces.clone().enumerate() {
-        record = incoming.piece(&mut content, record)?;
         let from = links[at];
-        let to = link_behind(&from, number, &content, expected.bytes);
-        let piece = Piece { number, from, to };
+        let mut chain = Chain::at(&from, number);
+        incoming.piece(&mut content, &mut chain)?;
+        let piece = Piece { number, from, to: chain.link_behind(number, expected.bytes) };
         let is_new = store.put(piece, &content)?;
         if !report(Arrived { piece, next: links.get(at + 1).copied(), is_new }) {
             return Err(TransferError::Cancelled);
@@ -61,17 +60,22 @@ pub fn receive_run(
 }
 
 impl Incoming<'_> {
-    /// Receives the next piece into `content`. `record` is a buffer, and is returned.
-    fn piece(&mut self, content: &mut Vec<u8>, mut record: Vec<u8>) -> Result<Vec<u8>, TransferError> {
-        content.clear();
-        while self.left > 0 && (content.len() as u64) < PIECE_BYTES {
+    /// Receives the chunks of the next piece into `content`, whose buffers are used again, and hashes each while it is in the cache of
+    /// the processor.
+    fn piece(&mut self, content: &mut Vec<Vec<u8>>, chain: &mut Chain) -> Result<(), TransferError> {
+        let mut used = std::mem::take(content).into_iter();
+        let mut room = PIECE_BYTES;
+        while self.left > 0 && room > 0 {
             let (bytes, last) = next_chunk(self.left);
-            record = self.read_record(record, |length| length == bytes + TAG_BYTES)?;
-            self.opener.chunk_in_place(&mut record, last).map_err(|_| TransferError::NotAuthentic)?;
-            content.extend_from_slice(&record);
+            let mut chunk =
+                self.read_record(used.next().unwrap_or_default(), |length| length == bytes + TAG_BYTES)?;
+            self.opener.chunk_in_place(&mut chunk, last).map_err(|_| TransferError::NotAuthentic)?;
+            chain.update(&chunk);
+            content.push(chunk);
             self.left -= bytes as u64;
+            room -= bytes as u64;
         }
-        Ok(record)
+        Ok(())
     }
 }
 
