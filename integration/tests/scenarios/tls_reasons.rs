@@ -28,19 +28,22 @@ impl<'s> Clients<'s> {
         Self { sandbox, peer: tls_peer(sandbox, "A", 1) }
     }
 
-    /// Neither gets a TLS connection to `localhost` at this port with these authorities, and both say why.
+    /// Neither gets a TLS connection to `localhost` at this port with these authorities, and both say why. `failed` is called with how
+    /// many of them have failed.
     #[track_caller]
-    fn fail(&self, port: u16, authorities: &Path, words: &[&str]) {
+    fn fail(&self, port: u16, authorities: &Path, words: &[&str], failed: impl Fn(usize)) {
         let words = [&["no TLS connection to"], words].concat();
-        let peer = Peer { server: format!("tls:localhost:{port}"), ..self.peer.clone() };
-        refused(&peer, &["--ca", path(authorities)], &words);
         let url = format!("https://localhost:{port}/");
         webclient(self.sandbox, &[&url, "--ca", path(authorities)]).expect(2).says(&words);
+        failed(1);
+        // The last one, because it can try again before it is ended.
+        let peer = Peer { server: format!("tls:localhost:{port}"), ..self.peer.clone() };
+        refused(&peer, &["--ca", path(authorities)], &words);
+        failed(2);
     }
 }
 
-/// Waits until so many lines of the server's log have these words: one for each client. A peer can have tried again before it was
-/// ended.
+/// Waits until so many lines of the server's log have these words.
 fn logged(server: &Server, words: &str, count: usize) {
     let has_words = |lines: &[String]| lines.iter().filter(|line| line.contains(words)).count();
     server.process().wait(words, |lines| (has_words(lines) >= count).then_some(()));
@@ -55,8 +58,9 @@ fn both_ends_say_that_only_one_of_them_uses_tls() {
     let clients = Clients::new(&sandbox);
     let TlsServer { server, tls, certificate } = start(&sandbox, &[]);
     let words = ["it does not speak TLS", "check the address"];
-    clients.fail(server.address().port(), &certificate, &words);
-    logged(&server, "the client speaks TLS, and this port does not", 2);
+    clients.fail(server.address().port(), &certificate, &words, |count| {
+        logged(&server, "the client speaks TLS, and this port does not", count);
+    });
 
     refused(&clients.peer.at(tls), &[], &["this port speaks TLS", "tls:HOST:PORT"]);
     logged(&server, "a peer connects without TLS to a port with TLS", 1);
@@ -100,21 +104,27 @@ fn both_ends_say_why_a_certificate_is_not_accepted() {
     let clients = Clients::new(&sandbox);
     let [other, _] = make_certificate(&sandbox, "other", "DNS:localhost");
     let TlsServer { server, tls, .. } = start(&sandbox, &[]);
-    clients.fail(tls.port(), &other, &["no known authority has issued its certificate", "--ca"]);
-    logged(&server, REFUSED, 2);
+    clients.fail(tls.port(), &other, &["no known authority has issued its certificate", "--ca"], |count| {
+        logged(&server, REFUSED, count);
+    });
     server.stop();
 
     let elsewhere = make_certificate(&sandbox, "elsewhere", "DNS:elsewhere.test");
     let TlsServer { server, tls, certificate } = TlsServer::with_certificate(&sandbox, elsewhere, &[]);
-    clients.fail(tls.port(), &certificate, &["its certificate is not for localhost", "elsewhere.test"]);
-    logged(&server, REFUSED, 2);
+    clients.fail(
+        tls.port(),
+        &certificate,
+        &["its certificate is not for localhost", "elsewhere.test"],
+        |count| logged(&server, REFUSED, count),
+    );
     server.stop();
 
     let (root, leaf) = incomplete_chain(&sandbox);
     let TlsServer { server, tls, .. } = TlsServer::with_certificate(&sandbox, leaf, &[]);
     logged(&server, "the chain of this TLS certificate is incomplete", 1);
-    clients.fail(tls.port(), &root, &["the server does not send the certificates in between"]);
-    logged(&server, REFUSED, 2);
+    clients.fail(tls.port(), &root, &["the server does not send the certificates in between"], |count| {
+        logged(&server, REFUSED, count);
+    });
 }
 
 /// Our server does not start with these certificates: `certificates::a_bad_certificate_prevents_the_start_with_one_line`.
@@ -126,19 +136,19 @@ fn clients_say_what_is_wrong_with_the_certificate_of_another_server() {
     let behind = listener.local_addr().expect("it is bound");
     let [expired, key] = make_expired_certificate(&sandbox);
     let server = tunnel::start(Speaks::tls_with(&expired, &key), behind, Speaks::Plain);
-    clients.fail(server.port(), &expired, &["its certificate expired on Fri, 31 Jan 2020"]);
+    clients.fail(server.port(), &expired, &["its certificate expired on Fri, 31 Jan 2020"], |_| ());
 
     let [certificate, _] = make_certificate(&sandbox, "good", "DNS:localhost");
     let [_, other_key] = make_certificate(&sandbox, "other", "DNS:localhost");
     let server = tunnel::start(with_key(&certificate, &other_key), behind, Speaks::Plain);
-    clients.fail(server.port(), &certificate, &["its key does not belong to its certificate"]);
+    clients.fail(server.port(), &certificate, &["its key does not belong to its certificate"], |_| ());
 
     let address = sandbox.nobodys_address();
     let mut command = Command::new("openssl");
     command.args(["s_server", "-nocert", "-accept", &address.to_string()]);
     let openssl = Process::start("openssl s_server", command);
     openssl.wait("ACCEPT", |lines| lines.iter().any(|line| line.contains("ACCEPT")).then_some(()));
-    clients.fail(address.port(), &certificate, &["it may have no certificate", "check the address"]);
+    clients.fail(address.port(), &certificate, &["it may have no certificate", "check the address"], |_| ());
 }
 
 /// As a server whose key need not belong to its certificate.
