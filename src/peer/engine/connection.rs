@@ -81,14 +81,19 @@ impl Engine {
         Some(format!("not connected to {}: {trouble}", self.local.server))
     }
 
-    /// Why something was not answered within `wait`. What was told as the reason already is not said again.
+    /// Why something was not answered within `wait`, and what the user can do.
     pub(super) fn no_answer(&self, wait: Duration) -> String {
+        format!("{}; try again", self.why_no_answer(wait))
+    }
+
+    /// Why something was not answered within `wait`. What was told as the reason already is not said again.
+    pub(super) fn why_no_answer(&self, wait: Duration) -> String {
         match &self.trouble {
             Some(_) if self.trouble == self.told_trouble => {
-                format!("given up after {} seconds; try again later", wait.as_secs())
+                format!("given up after {} seconds", wait.as_secs())
             }
-            Some(trouble) => format!("{trouble}; try again"),
-            None => "the server did not answer in time; try again".into(),
+            Some(trouble) => trouble.clone(),
+            None => "the server did not answer in time".into(),
         }
     }
 

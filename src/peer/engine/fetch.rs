@@ -262,7 +262,7 @@ impl Engine {
             Err(why) => self.fail_fetch(task, &why),
             Ok(Prepared::Here(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
             Ok(Prepared::From(_) | Prepared::Pieces) if self.local.link.is_none() => {
-                let why = "the connection to the server broke; try again";
+                let why = "the connection to the server broke";
                 self.fail_finally(task, why, Cause::Server);
             }
             Ok(Prepared::Pieces) if !fetch.is_whole => self.start_gather(task),
@@ -341,10 +341,10 @@ impl Engine {
         let why = match answer.verdict {
             Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => return self.receive(task, salt),
             Verdict::Ready { .. } | Verdict::Changed => {
-                format!("{name} has changed at {peer} since it was published; search again")
+                format!("{name} has changed at {peer} since it was published")
             }
             Verdict::NotShared => {
-                format!("{peer} does not share {name} with you, or not any more; search again")
+                format!("{peer} does not share {name} with you, or not any more")
             }
             Verdict::Queued { place } => {
                 self.queued(task, place);
@@ -356,7 +356,7 @@ impl Engine {
             }
             Verdict::Busy => {
                 cause = Cause::Holder;
-                format!("{peer} sends too many files, and its queue is full; try again")
+                format!("{peer} sends too many files, and its queue is full")
             }
         };
         self.is_refused(task);

@@ -38,13 +38,6 @@ impl Turns {
     }
 }
 
-/// Divides the reason of a failure into the reason alone and what the user can do about it.
-pub(super) fn divide(why: &str) -> (&str, &str) {
-    let advices = ["; try again", "; try again later", "; search again"];
-    let advice = advices.into_iter().find(|advice| why.ends_with(advice)).unwrap_or_default();
-    (&why[..why.len() - advice.len()], advice)
-}
-
 impl Fetch {
     /// Notes the first byte to request.
     pub(super) fn starts_at(&mut self, offset: u64) {
@@ -88,7 +81,7 @@ impl Engine {
         // The file keeps its name, whatever the others call it.
         fetch.name.get_or_insert_with(|| hit.file.name.clone());
         fetch.turns.failed.push(hit.peer.clone());
-        fetch.turns.untold = Some((divide(why).0.to_owned(), cause));
+        fetch.turns.untold = Some((why.to_owned(), cause));
         fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
         let before = std::mem::replace(&mut fetch.stage, Stage::Holders(vec![hit]));
         let probe = std::mem::take(&mut fetch.probing).stop();

@@ -8,7 +8,6 @@ use wire::share::Hit;
 
 use super::super::Engine;
 use super::super::interface::{ClientId, TaskId};
-use super::another::divide;
 use super::{Fetch, STEP_WAIT, Stage};
 use crate::peer::command::Ending;
 use crate::peer::event::{Event, FileRoute, HolderPart};
@@ -41,18 +40,16 @@ pub fn kept_rest(kept: u64, total: u64) -> String {
 }
 
 impl Fetch {
-    /// Divides the reason of a failure into the reason alone and what the user can do about it, which is another thing if a part of
-    /// the file is here.
-    fn advise<'w>(&self, why: &'w str, cause: Cause) -> (&'w str, String) {
-        let (reason, advice) = divide(why);
+    /// What the user can do about a failure, to follow the reason: something else if a part of the file is here.
+    fn advice(&self, cause: Cause) -> String {
         let total = self.stage.file().map_or(0, |file| file.bytes);
-        let advice = match cause {
+        match cause {
             Cause::Holder | Cause::Absent | Cause::Lied if self.offset > 0 => kept_rest(self.offset, total),
-            Cause::Holder | Cause::Absent | Cause::Lied if advice.is_empty() => "; try again".to_owned(),
-            Cause::Content if advice.is_empty() => "; search again".to_owned(),
-            _ => advice.to_owned(),
-        };
-        (reason, advice)
+            Cause::Holder | Cause::Absent | Cause::Lied | Cause::Server => "; try again".to_owned(),
+            Cause::Content => "; search again".to_owned(),
+            // The reason says it.
+            Cause::File | Cause::Refused => String::new(),
+        }
     }
 }
 
@@ -115,7 +112,7 @@ impl Engine {
         if let Some(mut fetch) = self.fetches.fetches.remove(&task) {
             self.stop(&fetch.stage);
             self.withdraw_probe(fetch.probing.stop());
-            let (why, advice) = fetch.advise(why, cause);
+            let advice = fetch.advice(cause);
             match fetch.parent {
                 Some(parent) => {
                     let asked = fetch.stage.hit().map(|hit| &hit.peer);
@@ -146,7 +143,7 @@ impl Engine {
         self.gathers_lost_connection();
         self.probes_lost_connection();
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
-            self.fail_finally(task, &format!("{why}; try again"), Cause::Server);
+            self.fail_finally(task, why, Cause::Server);
         }
     }
 
@@ -162,13 +159,13 @@ impl Engine {
             }
             let why = match self.fetches.fetches.get(&task).map(|fetch| &fetch.stage) {
                 Some(Stage::Asked(hit, asked)) if asked.wish.may_wait() => {
-                    format!("{} sends too many files at once; try again", hit.peer)
+                    format!("{} sends too many files at once", hit.peer)
                 }
                 Some(Stage::Queued(hit, _)) if self.local.link.is_some() => {
-                    format!("{} does not answer any more; try again", hit.peer)
+                    format!("{} does not answer any more", hit.peer)
                 }
-                Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
-                _ => self.no_answer(STEP_WAIT),
+                Some(Stage::Asked(hit, _)) => format!("{} does not answer", hit.peer),
+                _ => self.why_no_answer(STEP_WAIT),
             };
             self.fail_fetch_because(task, &why, Cause::Holder);
         }

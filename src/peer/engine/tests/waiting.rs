@@ -134,7 +134,7 @@ fn why_a_server_admits_nobody_is_said_once() {
         }
         assert_eq!(errors(&mut bench), ["the server does not let this peer in: it is full; trying again"]);
         bench.sleep(15);
-        assert_eq!(errors(&mut bench), ["given up after 15 seconds; try again later"]);
+        assert_eq!(errors(&mut bench), ["given up after 15 seconds; try again"]);
         assert!(super::many::is_done(&mut bench, Ending::NoConnection));
         // Another reason was not said yet.
         let mut bench = start();
