@@ -43,7 +43,10 @@ impl Engine {
             Ok(ToPeer::Expired { to, first, last }) => self.mail_expired(&to, first..=last),
             Ok(ToPeer::Unwatched { name, reason }) => self.not_watched(&name, reason),
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
-            Ok(ToPeer::Pong { present, .. }) => self.pong(&present),
+            Ok(ToPeer::Pong { id, present }) => {
+                self.pong(&present);
+                self.publish_after(id);
+            }
             Err(bad) => {
                 let bytes = body.len();
                 self.reconnect(format!(

@@ -122,9 +122,14 @@ impl Link {
         self.unheard_since = None;
     }
 
+    /// The id of the next ping.
+    pub(super) fn next_ping(&self) -> u32 {
+        self.pings.wrapping_add(1)
+    }
+
     /// Notes that a ping was sent. The next is due at `next`.
     pub(super) fn pinged(&mut self, now: Instant, next: Instant) {
-        self.pings = self.pings.wrapping_add(1);
+        self.pings = self.next_ping();
         self.unheard_since.get_or_insert(now);
         self.ping_at = next;
     }

@@ -37,7 +37,13 @@ impl Engine {
         if link.ping_at > now {
             return;
         }
+        self.ping();
+    }
+
+    /// Sends a ping.
+    pub(super) fn ping(&mut self) {
         let names = self.missed();
+        let now = self.local.now.instant;
         let pause = if names.is_empty() { PING_EVERY } else { PING_WHILE_AWAY };
         let next = now + jittered(pause, &mut self.local.rng);
         if let Some(link) = &mut self.local.link {

@@ -1,8 +1,12 @@
 //! Publishes the shared files: all of them first, and then what has changed.
+//!
+//! A whole list can have 256 MiB. It goes part by part, with a ping after each, whose answer shows that the server has taken the part. So
+//! messages do not wait behind the list, and a server that is slow, or far away, does not look as if it were silent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec;
 
 use wire::FileName;
 use wire::protocol::ToServer;
@@ -18,10 +22,47 @@ use crate::peer::event::{Answer, Event};
 const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// The maximum size of names and keywords in one part of a publication, well below the longest frame.
 const PART_BYTES_MAX: usize = 256 << 10;
+/// How many parts are sent before the server has taken the first of them, so that it need not wait for the next one.
+const PARTS_UNDERWAY: usize = 2;
 /// The same for a difference, so that the servers of a cluster can pass it on in one piece.
 const DIFFERENCE_BYTES_MAX: usize = 128 << 10;
 /// If more files than this have changed, and more than half of all, the whole list is shorter.
 const CHANGED_MIN: usize = 1000;
+
+/// What is left of a whole list, of which some parts were sent.
+struct Rest {
+    files: vec::IntoIter<Arc<ListedFile>>,
+    /// The number of the next part.
+    part: u32,
+    is_limited: bool,
+    /// The pings after parts that the server has not taken yet.
+    pings: VecDeque<u32>,
+}
+
+impl Rest {
+    /// The next part. Only this one is copied.
+    fn next(&mut self) -> ToServer<'static> {
+        // An empty share is published too, as one empty part.
+        let (mut files, mut bytes) = (Vec::new(), 0);
+        while let Some(file) = self.files.as_slice().first()
+            && (bytes == 0 || bytes + size(file) <= PART_BYTES_MAX)
+        {
+            bytes += size(file);
+            files.extend(self.files.next().map(|file| ListedFile::clone(&file)));
+        }
+        let (part, last) = (self.part, self.is_empty());
+        self.part += 1;
+        if self.is_limited {
+            ToServer::PublishLimited { part, last, files }
+        } else {
+            ToServer::Publish { part, last, files: files.into_iter().map(|listed| listed.file).collect() }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.as_slice().is_empty()
+    }
+}
 
 /// What was sent and is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +83,7 @@ pub(super) struct Publishing {
     /// The names at which the list differs from the base, with the file that the base has there.
     changed: BTreeMap<FileName, Option<Arc<ListedFile>>>,
     sent: Option<Sent>,
+    rest: Option<Rest>,
     /// Whether a server has taken a difference. Then it is worthwhile to ask for its list after a break of the connection.
     has_taken_difference: bool,
     /// A server does not know differences, and ends the connection when it gets one.
@@ -85,11 +127,12 @@ impl Publishing {
         if self.sent.take().is_some() || !self.has_taken_difference {
             self.base = None;
         }
+        self.rest = None;
         self.again_at = None;
     }
 
-    /// Says the next messages for the server. Returns whether there were any.
-    fn next(&mut self, mut say: impl FnMut(&ToServer<'_>)) -> bool {
+    /// Says the next difference to the server, or begins with the whole list. Returns whether there was anything to say.
+    fn next(&mut self, say: impl FnOnce(&ToServer<'_>)) -> bool {
         if self.sent.is_some() || !self.is_read || self.again_at.is_some() {
             return false;
         }
@@ -112,7 +155,7 @@ impl Publishing {
                 self.sent = Some(Sent::Whole);
                 self.base = Some(self.list);
                 self.changed.clear();
-                self.whole(say);
+                self.rest = Some(self.whole());
             }
         }
         true
@@ -140,33 +183,13 @@ impl Publishing {
         difference
     }
 
-    /// Says the whole list, in parts. Only one part at a time is copied.
-    fn whole(&mut self, mut say: impl FnMut(&ToServer<'_>)) {
+    /// The whole list as it is now.
+    fn whole(&mut self) -> Rest {
         let files = self.files.values().filter(|listed| !self.has_no_limits || listed.audience.is_everyone());
-        let is_limited = files.clone().any(|listed| !listed.audience.is_everyone());
-        let mut files = files.peekable();
-        for part in 0.. {
-            // An empty share is published too, as one empty part.
-            let (mut of_part, mut bytes) = (Vec::new(), 0);
-            while let Some(file) = files.next_if(|file| bytes == 0 || bytes + size(file) <= PART_BYTES_MAX) {
-                bytes += size(file);
-                of_part.push(ListedFile::clone(file));
-            }
-            let last = files.peek().is_none();
-            say(&if is_limited {
-                ToServer::PublishLimited { part, last, files: of_part }
-            } else {
-                ToServer::Publish {
-                    part,
-                    last,
-                    files: of_part.into_iter().map(|listed| listed.file).collect(),
-                }
-            });
-            if last {
-                break;
-            }
-        }
+        let files: Vec<Arc<ListedFile>> = files.cloned().collect();
+        let is_limited = files.iter().any(|listed| !listed.audience.is_everyone());
         self.has_sent_limits = is_limited;
+        Rest { files: files.into_iter(), part: 0, is_limited, pings: VecDeque::new() }
     }
 
     /// How many files are not published, because the server does not know limits.
@@ -214,6 +237,31 @@ impl Engine {
         let Self { sharing, local, .. } = self;
         if sharing.publishing.next(|message| local.say(message)) {
             sharing.publishing.published = None;
+            self.publish_rest();
+        }
+    }
+
+    /// Says the next parts of a whole list.
+    fn publish_rest(&mut self) {
+        while let Some(rest) = &mut self.sharing.publishing.rest
+            && rest.pings.len() < PARTS_UNDERWAY
+        {
+            let part = rest.next();
+            self.local.say(&part);
+            let Some(link) = self.local.link.as_ref().filter(|_| !rest.is_empty()) else {
+                self.sharing.publishing.rest = None;
+                return;
+            };
+            rest.pings.push_back(link.next_ping());
+            self.ping();
+        }
+    }
+
+    /// Goes on with a whole list if this is the answer to a ping after one of its parts.
+    pub(super) fn publish_after(&mut self, ping: u32) {
+        let rest = self.sharing.publishing.rest.as_mut();
+        if rest.is_some_and(|rest| rest.pings.pop_front_if(|awaited| *awaited == ping).is_some()) {
+            self.publish_rest();
         }
     }
 
@@ -239,6 +287,7 @@ impl Engine {
     pub(super) fn not_published(&mut self, detail: &str) {
         let publishing = &mut self.sharing.publishing;
         let sent = publishing.sent.take();
+        publishing.rest = None;
         publishing.base = None;
         publishing.changed.clear();
         if sent == Some(Sent::Difference) {

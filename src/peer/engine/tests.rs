@@ -172,6 +172,9 @@ struct Bench {
     present: Vec<PeerName>,
     /// The server does not say what has become of envelopes.
     withholds_outcomes: bool,
+    /// Whether pings have no answer, and their ids.
+    withholds_pongs: bool,
+    pings: Vec<u32>,
     /// How many keys were made.
     made: usize,
     /// How many envelopes were sent on this connection.
@@ -233,6 +236,8 @@ impl Bench {
             effects: Vec::new(),
             present: Vec::new(),
             withholds_outcomes: false,
+            withholds_pongs: false,
+            pings: Vec::new(),
             made: 0,
             envelopes_sent: 0,
         }
@@ -260,6 +265,7 @@ impl Bench {
         while let Ok(Some(body)) = frame::split(&out.to_server[at..], BODY_BYTES_MAX) {
             at += LENGTH_BYTES + body.len();
             match ToServer::decode(body.to_vec().leak()).expect("the engine speaks the protocol") {
+                ToServer::Ping { id, .. } if self.withholds_pongs => self.pings.push(id),
                 ToServer::Ping { id, names } => {
                     let present = names.into_iter().filter(|name| self.present.contains(name)).collect();
                     answers.push(ToPeer::Pong { id, present });

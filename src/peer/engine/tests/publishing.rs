@@ -1,5 +1,7 @@
 //! What is published: the whole share first, then what has changed.
 
+use std::collections::VecDeque;
+
 use wire::many::{ManyRequest, NoName, WantedFile};
 use wire::protocol::ErrorCode;
 use wire::share::{Difference, ListDigest, ListedFile};
@@ -166,6 +168,49 @@ fn a_large_change_goes_in_pieces_and_a_very_large_one_as_a_whole_list() {
     assert!((2..5).contains(&pieces), "{pieces}");
     shared(&mut bench, &[], many(1000, 4000));
     assert!(matches!(published(&mut bench)[0], ToServer::Publish { part: 0, .. }));
+}
+
+#[test]
+fn a_whole_list_goes_as_the_server_takes_it_and_messages_go_between_its_parts() {
+    let mut bench = Bench::new();
+    bench.withholds_pongs = true;
+    let many: Vec<_> = (0..4000).map(|n| file(&format!("{n:0200}"), "k")).collect();
+    shared(&mut bench, &[], many.clone());
+    let pong = |bench: &mut Bench, id| bench.hear(&ToPeer::Pong { id, present: Vec::new() });
+    let mut parts = published(&mut bench);
+    assert_eq!(parts.len(), 2, "the server has taken nothing yet");
+    bench.pings.clear();
+    // A connection that breaks meanwhile.
+    bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+    bench.join();
+    assert_eq!(published(&mut bench), parts, "from the start");
+    pong(&mut bench, 999);
+    assert_eq!(published(&mut bench), [], "another ping");
+    bench.send("between");
+    assert!(
+        matches!(bench.sent[..], [ToServer::Lookup { .. } | ToServer::Envelope(_), ..]),
+        "{:?}",
+        bench.sent
+    );
+    // It is not in this list.
+    shared(&mut bench, &[], vec![file("late", "k")]);
+    let mut awaited: VecDeque<u32> = bench.pings.drain(..).collect();
+    while let Some(ping) = awaited.pop_front() {
+        pong(&mut bench, ping);
+        let next = published(&mut bench);
+        assert!(next.len() <= 1, "{}", next.len());
+        parts.extend(next);
+        awaited.extend(bench.pings.drain(..));
+    }
+    let mut got = Vec::new();
+    for (at, sent) in parts.iter().enumerate() {
+        let ToServer::Publish { part, last, files } = sent else { panic!("{sent:?}") };
+        assert_eq!((*part as usize, *last), (at, at + 1 == parts.len()));
+        got.extend(files.iter().cloned());
+    }
+    assert!(parts.len() > 3 && got == many, "{}", parts.len());
+    confirm(&mut bench);
+    assert_eq!(published(&mut bench), difference(&many, &[], vec![file("late", "k")]));
 }
 
 #[test]
