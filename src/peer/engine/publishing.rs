@@ -4,6 +4,7 @@
 //! messages do not wait behind the list, and a server that is slow, or far away, does not look as if it were silent.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec;
@@ -14,6 +15,7 @@ use wire::share::{Difference, ListDigest, ListedFile, PublishedFile};
 
 use super::Engine;
 use super::interface::ClientId;
+use super::link::Link;
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
@@ -22,45 +24,39 @@ use crate::peer::event::{Answer, Event};
 const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// The maximum size of names and keywords in one part of a publication, well below the longest frame.
 const PART_BYTES_MAX: usize = 256 << 10;
-/// How many parts are sent before the server has taken the first of them, so that it need not wait for the next one.
-const PARTS_UNDERWAY: usize = 2;
 /// The same for a difference, so that the servers of a cluster can pass it on in one piece.
 const DIFFERENCE_BYTES_MAX: usize = 128 << 10;
+/// How many parts are sent before the server has taken the first of them, so that it need not wait for the next one.
+const PARTS_UNDERWAY: usize = 2;
 /// If more files than this have changed, and more than half of all, the whole list is shorter.
 const CHANGED_MIN: usize = 1000;
 
 /// What is left of a whole list, of which some parts were sent.
 struct Rest {
-    files: vec::IntoIter<Arc<ListedFile>>,
+    files: Peekable<vec::IntoIter<Arc<ListedFile>>>,
     /// The number of the next part.
     part: u32,
-    is_limited: bool,
     /// The pings after parts that the server has not taken yet.
     pings: VecDeque<u32>,
 }
 
 impl Rest {
-    /// The next part. Only this one is copied.
-    fn next(&mut self) -> ToServer<'static> {
+    /// The next part, and whether it is the last. Only this one is copied.
+    fn next(&mut self, is_limited: bool) -> (ToServer<'static>, bool) {
         // An empty share is published too, as one empty part.
         let (mut files, mut bytes) = (Vec::new(), 0);
-        while let Some(file) = self.files.as_slice().first()
-            && (bytes == 0 || bytes + size(file) <= PART_BYTES_MAX)
-        {
-            bytes += size(file);
-            files.extend(self.files.next().map(|file| ListedFile::clone(&file)));
+        while let Some(file) = self.files.next_if(|file| bytes == 0 || bytes + size(file) <= PART_BYTES_MAX) {
+            bytes += size(&file);
+            files.push(ListedFile::clone(&file));
         }
-        let (part, last) = (self.part, self.is_empty());
+        let (part, last) = (self.part, self.files.peek().is_none());
         self.part += 1;
-        if self.is_limited {
+        let message = if is_limited {
             ToServer::PublishLimited { part, last, files }
         } else {
             ToServer::Publish { part, last, files: files.into_iter().map(|listed| listed.file).collect() }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.files.as_slice().is_empty()
+        };
+        (message, last)
     }
 }
 
@@ -187,9 +183,8 @@ impl Publishing {
     fn whole(&mut self) -> Rest {
         let files = self.files.values().filter(|listed| !self.has_no_limits || listed.audience.is_everyone());
         let files: Vec<Arc<ListedFile>> = files.cloned().collect();
-        let is_limited = files.iter().any(|listed| !listed.audience.is_everyone());
-        self.has_sent_limits = is_limited;
-        Rest { files: files.into_iter(), part: 0, is_limited, pings: VecDeque::new() }
+        self.has_sent_limits = files.iter().any(|listed| !listed.audience.is_everyone());
+        Rest { files: files.into_iter().peekable(), part: 0, pings: VecDeque::new() }
     }
 
     /// How many files are not published, because the server does not know limits.
@@ -243,16 +238,17 @@ impl Engine {
 
     /// Says the next parts of a whole list.
     fn publish_rest(&mut self) {
+        let is_limited = self.sharing.publishing.has_sent_limits;
         while let Some(rest) = &mut self.sharing.publishing.rest
             && rest.pings.len() < PARTS_UNDERWAY
         {
-            let part = rest.next();
+            let (part, is_last) = rest.next(is_limited);
             self.local.say(&part);
-            let Some(link) = self.local.link.as_ref().filter(|_| !rest.is_empty()) else {
+            if is_last {
                 self.sharing.publishing.rest = None;
                 return;
-            };
-            rest.pings.push_back(link.next_ping());
+            }
+            rest.pings.extend(self.local.link.as_ref().map(Link::next_ping));
             self.ping();
         }
     }

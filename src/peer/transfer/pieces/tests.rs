@@ -2,6 +2,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
 
+use wire::pieces::Linker;
+
 use super::*;
 use crate::peer::command::Existing;
 
@@ -18,16 +20,12 @@ fn what_the_disk_may_have_lost_does_not_count() {
     let to = destination(dir.path());
     let content = vec![7; 2 << 20];
     let (first, second) = content.split_at(1 << 20);
-    let start = Chain::new().link();
-    let behind = |link: &Link, number, content| {
-        let mut chain = Chain::at(link, number);
-        chain.update(content);
-        chain.link_behind(number, BYTES)
-    };
-    let middle = behind(&start, 0, first);
-    let end = behind(&middle, 1, second);
-    let pieces = [Piece { number: 0, from: start, to: middle }, Piece { number: 1, from: middle, to: end }];
-    let (mut store, _) = PieceStore::open(&to, BYTES, &end.0).expect("the folder can be written");
+    let mut linker = Linker::new();
+    linker.update(&content);
+    let (sha256, links) = linker.finish();
+    let pieces = [(0, links[0], links[1]), (1, links[1], Link(sha256))];
+    let pieces = pieces.map(|(number, from, to)| Piece { number, from, to });
+    let (mut store, _) = PieceStore::open(&to, BYTES, &sha256).expect("the folder can be written");
     for (piece, content) in pieces.into_iter().zip([first, second]) {
         assert!(store.put(piece, &[content.to_vec()]).expect("it is written"));
     }
@@ -41,5 +39,5 @@ fn what_the_disk_may_have_lost_does_not_count() {
     store.finish(&to).expect_err("a file of which a part may be lost gets no name");
     drop(store);
     drain.join().expect("the pipe is closed").expect("it can be read");
-    assert_eq!(PieceStore::open(&to, BYTES, &end.0).expect("it is free").1, []);
+    assert_eq!(PieceStore::open(&to, BYTES, &sha256).expect("it is free").1, []);
 }
